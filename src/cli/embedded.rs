@@ -1,0 +1,74 @@
+//! The experiment files: those in `./experiments`, or the copies inside the program where that folder is not there.
+
+use crate::experiment::Experiment;
+use crate::settings::Problem;
+use std::path::Path;
+
+const FOLDER: &str = "experiments";
+
+macro_rules! copies {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../experiments/", $name, ".toml")))),*]
+    };
+}
+
+/// Name and text of every experiment file of the repository.
+const COPIES: &[(&str, &str)] = copies![
+    "figure_11a_paper",
+    "figure_11a_released_code",
+    "figure_11b_paper",
+    "figure_11b_released_code",
+    "figure_3_paper",
+    "figure_3_released_code",
+    "figures_5_6_paper",
+    "figures_5_6_released_code",
+    "mnist_pca",
+];
+
+/// All experiments by name, in alphabetical order.
+pub(super) fn available() -> Vec<(String, Result<Experiment, Problem>)> {
+    let folder = Path::new(FOLDER);
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return COPIES
+            .iter()
+            .map(|(name, text)| {
+                let file = format!("{FOLDER}/{name}.toml");
+                ((*name).to_string(), Experiment::parse(&file, folder, text, &[]))
+            })
+            .collect();
+    };
+    let mut found: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| {
+            let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+            (name, Experiment::read(&path, &[]))
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_holds_a_copy_of_every_experiment_file_and_all_are_valid() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
+        let mut files: Vec<String> = std::fs::read_dir(&root)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter_map(|name| name.strip_suffix(".toml").map(String::from))
+            .collect();
+        files.sort();
+        let copies: Vec<&str> = COPIES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(files, copies);
+        for (name, text) in COPIES {
+            if let Err(problem) = Experiment::parse(&format!("{name}.toml"), &root, text, &[]) {
+                panic!("{problem}");
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `contraflow list [TOPIC]`: what an experiment file can name.
+
+use super::{DONE, embedded, print_line, refuse};
+use crate::settings::{Kind, describe};
+use crate::{augment, data, encoder, experiment, loss, observe, record};
+
+const TOPICS: &[(&str, &[Kind])] = &[
+    ("losses", loss::KINDS),
+    ("data", data::KINDS),
+    ("covariances", data::COVARIANCES),
+    ("augmentations", augment::KINDS),
+    ("encoders", encoder::KINDS),
+    ("initialisations", encoder::INITIALISATIONS),
+    ("projectors", encoder::PROJECTORS),
+    ("dynamics", experiment::DYNAMICS),
+    ("times", experiment::TIMES),
+    ("figures", experiment::FIGURES),
+];
+
+pub(super) fn list(topic: Option<&str>) -> u8 {
+    let names = || {
+        let kinds = TOPICS.iter().map(|(name, _)| *name);
+        kinds.chain(["quantities", "arrays", "experiments"]).collect::<Vec<_>>().join("\n")
+    };
+    match topic {
+        None => print_line(&names()),
+        Some("quantities") => print_line(&observe::Quantity::NAMES.join("\n")),
+        Some("arrays") => {
+            for (name, shape, about) in record::ARRAYS {
+                print_line(&format!("{name:<24} {shape:<10} {about}"));
+            }
+        }
+        Some("experiments") => {
+            for (name, experiment) in embedded::available() {
+                match experiment {
+                    Ok(experiment) => print_line(&format!("{name:<32} {}", experiment.title)),
+                    Err(problem) => eprintln!("{problem}"),
+                }
+            }
+        }
+        Some(name) => match TOPICS.iter().find(|(topic, _)| *topic == name) {
+            Some((_, kinds)) => print_line(describe(kinds).trim_end()),
+            None => {
+                let topics = names().replace('\n', ", ");
+                return refuse(&format!("error: there is nothing to list under `{name}`; allowed: {topics}"));
+            }
+        },
+    }
+    DONE
+}

@@ -1,0 +1,75 @@
+//! `contraflow run FILE`: every cell of an experiment file.
+
+use super::progress::Progress;
+use super::{DONE, FAILED, INTERRUPTED, Run, interrupted, print_line, refuse};
+use crate::experiment::Experiment;
+use crate::run::{self, RunError, State, Store, Tally};
+use std::path::PathBuf;
+
+pub(super) fn run(arguments: &Run) -> u8 {
+    let experiment = match Experiment::read(&arguments.file, &arguments.overrides) {
+        Ok(experiment) => experiment,
+        Err(problem) => return refuse(&problem),
+    };
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(&experiment.name));
+    let store = Store::new(out);
+    let tally = match run_missing(&experiment, &store, arguments.parallel.jobs(), arguments.retry) {
+        Ok(tally) => tally,
+        Err(status) => return status,
+    };
+    for plan in &experiment.plans {
+        let state = match store.state(plan) {
+            State::Finished => "finished".to_string(),
+            State::Failed(message) => format!("failed: {message}"),
+            State::Missing => "missing".to_string(),
+        };
+        print_line(&format!("{}  {state}", store.directory(plan).display()));
+    }
+    if tally.failed > 0 && !arguments.retry {
+        eprintln!("{} of {} runs failed; --retry runs them again", tally.failed, experiment.plans.len());
+    }
+    status(&tally)
+}
+
+/// The exit status of a call that ran plans.
+pub(super) fn status(tally: &Tally) -> u8 {
+    if interrupted() {
+        INTERRUPTED
+    } else if tally.is_complete() {
+        DONE
+    } else {
+        FAILED
+    }
+}
+
+/// Runs what is missing and writes the summary; an exit status where that was not possible.
+pub(super) fn run_missing(
+    experiment: &Experiment,
+    store: &Store,
+    jobs: usize,
+    retry: bool,
+) -> Result<Tally, u8> {
+    let waiting = experiment.plans.iter().filter(|plan| match store.state(plan) {
+        State::Finished => false,
+        State::Failed(_) => retry,
+        State::Missing => true,
+    });
+    let progress = Progress::new(&experiment.name, waiting.count());
+    let tally = run::run(experiment, store, jobs, retry, &interrupted, &|event| progress.report(&event));
+    progress.finish();
+    let tally = tally.map_err(|error| match error {
+        RunError::Problem(problem) => refuse(&problem),
+        RunError::Store(error) => {
+            eprintln!("error: {error}");
+            FAILED
+        }
+    })?;
+    if let Err(error) = run::write_summary(experiment, store) {
+        eprintln!("error: {error}");
+        return Err(FAILED);
+    }
+    if interrupted() {
+        eprintln!("interrupted; the same command goes on where it stopped");
+    }
+    Ok(tally)
+}

@@ -1,0 +1,325 @@
+//! The keys of an experiment file. Kinds are declared where their concept lives; this is how they fit together.
+
+use crate::settings::{Constant, Key, Kind, Presence, ValueType};
+use crate::{augment, data, encoder, loss, observe};
+
+const METHOD: Key = Key {
+    name: "method",
+    value: ValueType::Choice(&["tsit5", "dopri5", "dop853"]),
+    presence: Presence::Required,
+    about: "Runge-Kutta method: Tsitouras 5(4), Dormand-Prince 5(4), or DOP853 for tight tolerances",
+};
+
+const RTOL: Key = Key {
+    name: "rtol",
+    value: ValueType::Number { min: 1e-14, min_allowed: true, max: 0.1 },
+    presence: Presence::Required,
+    about: "Relative tolerance of a step",
+};
+
+const ATOL: Key = Key {
+    name: "atol",
+    value: ValueType::POSITIVE,
+    presence: Presence::Required,
+    about: "Absolute tolerance of a step, in the unit of the weights",
+};
+
+const TIME_END: Key = Key {
+    name: "time_end",
+    value: ValueType::POSITIVE,
+    presence: Presence::Required,
+    about: "Training time at which the run ends",
+};
+
+const MAX_STEPS: Key = Key {
+    name: "max_steps",
+    value: ValueType::Integer { min: 1, max: 1_000_000_000_000 },
+    presence: Presence::Optional,
+    about: "Limit on attempted steps; absent: ten million",
+};
+
+const GRADIENT_NORM: Key = Key {
+    name: "gradient_norm",
+    value: ValueType::POSITIVE,
+    presence: Presence::Optional,
+    about: "The run has converged once the Euclidean norm of the gradient is at most this",
+};
+
+const RATE: Key = Key {
+    name: "rate",
+    value: ValueType::POSITIVE,
+    presence: Presence::Required,
+    about: "Learning rate; one step is a time of this",
+};
+
+const STEPS: Key = Key {
+    name: "steps",
+    value: ValueType::Integer { min: 1, max: 1_000_000_000_000 },
+    presence: Presence::Required,
+    about: "Number of steps",
+};
+
+/// The kinds of dynamics that an experiment file can name.
+pub const DYNAMICS: &[Kind] = &[
+    Kind {
+        name: "flow",
+        keys: &[METHOD, RTOL, ATOL, TIME_END, MAX_STEPS, GRADIENT_NORM],
+        about: "Gradient flow Ẇ = -∂L/∂W on one fixed batch of all samples, with adaptive steps",
+        source: "Jing et al. 2022, Lemma 1",
+    },
+    Kind {
+        name: "gd",
+        keys: &[RATE, STEPS, GRADIENT_NORM],
+        about: "Gradient descent on one fixed batch of all samples",
+        source: "",
+    },
+    Kind {
+        name: "sgd",
+        keys: &[
+            RATE,
+            STEPS,
+            Key {
+                name: "batch",
+                value: ValueType::Integer { min: 2, max: 1_000_000_000 },
+                presence: Presence::Required,
+                about: "Samples a step, drawn without replacement; fresh noise every step",
+            },
+        ],
+        about: "Stochastic gradient descent, no momentum, no weight decay",
+        source: "released code of Jing et al. 2022",
+    },
+    Kind {
+        name: "frozen-x",
+        keys: &[METHOD, RTOL, ATOL, TIME_END, MAX_STEPS],
+        about: "The flow with X held at its value at the start; for one layer W(t) = W(0) exp(X t)",
+        source: "Jing et al. 2022, the assumption of Theorem 1",
+    },
+    Kind {
+        name: "prescribed-x",
+        keys: &[
+            Key {
+                name: "eigenvalues",
+                value: ValueType::ANY_NUMBERS,
+                presence: Presence::Required,
+                about: "One a coordinate",
+            },
+            Key {
+                name: "decay",
+                value: ValueType::ANY,
+                presence: Presence::Required,
+                about: "Rate at which X decays; 0 for a constant X",
+            },
+            METHOD,
+            RTOL,
+            ATOL,
+            TIME_END,
+            MAX_STEPS,
+        ],
+        about: "The flow with X(t) = diag(eigenvalues) exp(-decay t), given and not computed",
+        source: "",
+    },
+];
+
+const COUNT: ValueType = ValueType::Integer { min: 1, max: 1_000_000 };
+
+/// The kinds of recording times that an experiment file can name.
+pub const TIMES: &[Kind] = &[
+    Kind {
+        name: "log",
+        keys: &[
+            Key {
+                name: "first",
+                value: ValueType::POSITIVE,
+                presence: Presence::Required,
+                about: "First recorded time after the start",
+            },
+            Key {
+                name: "count",
+                value: COUNT,
+                presence: Presence::Required,
+                about: "Number of times from the first to the end",
+            },
+        ],
+        about: "Times in equal ratios; the start and the end are always recorded",
+        source: "",
+    },
+    Kind {
+        name: "linear",
+        keys: &[
+            Key {
+                name: "count",
+                value: COUNT,
+                presence: Presence::Optional,
+                about: "Number of times after the start; either this or every",
+            },
+            Key {
+                name: "every",
+                value: ValueType::Integer { min: 1, max: 1_000_000_000_000 },
+                presence: Presence::Optional,
+                about: "Distance in steps, for gd and sgd; either this or count",
+            },
+        ],
+        about: "Times in equal distances; the start and the end are always recorded",
+        source: "",
+    },
+];
+
+const NAME: Key = Key {
+    name: "name",
+    value: ValueType::Text,
+    presence: Presence::Optional,
+    about: "Name of the figure's files; absent: the experiment file's name",
+};
+
+const OF: Key = Key {
+    name: "of",
+    value: ValueType::Text,
+    presence: Presence::Required,
+    about: "Which spectrum: w1, w2, …, p1, …, end-to-end, embedding or representation",
+};
+
+/// The kinds of figure that an experiment file can name.
+pub const FIGURES: &[Kind] = &[
+    Kind {
+        name: "spectrum",
+        keys: &[OF, NAME],
+        about: "Sorted singular values at the end, one line a cell of the sweep, median and range over repeats",
+        source: "Jing et al. 2022, Figures 3 and 11",
+    },
+    Kind {
+        name: "spectrum-over-time",
+        keys: &[
+            OF,
+            Key {
+                name: "time_scale",
+                value: ValueType::Choice(&["log", "linear"]),
+                presence: Presence::Default(Constant::Text("log")),
+                about: "Scale of the time axis",
+            },
+            NAME,
+        ],
+        about: "Every singular value over training time, median and range over repeats",
+        source: "Jing et al. 2022, Figure 6",
+    },
+    Kind {
+        name: "alignment",
+        keys: &[
+            Key {
+                name: "layers",
+                value: ValueType::Text,
+                presence: Presence::Default(Constant::Text("1_2")),
+                about: "Which adjacent layers, as in the record's alignment arrays",
+            },
+            NAME,
+        ],
+        about: "Heat map of the absolute alignment matrix at the end, median over repeats",
+        source: "Jing et al. 2022, Figure 5",
+    },
+];
+
+/// The keys of an experiment file.
+pub const ROOT: &[Key] = &[
+    Key {
+        name: "title",
+        value: ValueType::Text,
+        presence: Presence::Optional,
+        about: "What the experiment shows",
+    },
+    Key {
+        name: "claims",
+        value: ValueType::Texts,
+        presence: Presence::Optional,
+        about: "Claims that the experiment is evidence for",
+    },
+    Key {
+        name: "seed",
+        value: ValueType::Integer { min: 0, max: u64::MAX >> 1 },
+        presence: Presence::Required,
+        about: "Root of all random streams",
+    },
+    Key {
+        name: "repeats",
+        value: ValueType::Integer { min: 1, max: 100_000 },
+        presence: Presence::Default(Constant::Integer(1)),
+        about: "Independent repeats of every cell",
+    },
+    Key {
+        name: "first_repeat",
+        value: ValueType::Integer { min: 0, max: 1_000_000_000 },
+        presence: Presence::Default(Constant::Integer(0)),
+        about: "Index of the first repeat, so that a plan can name one of many",
+    },
+    Key {
+        name: "reproduce",
+        value: ValueType::Flag,
+        presence: Presence::Default(Constant::Flag(false)),
+        about: "Whether the experiment is part of `contraflow reproduce`",
+    },
+    Key {
+        name: "data",
+        value: ValueType::OneOf(data::KINDS),
+        presence: Presence::Required,
+        about: "Where the samples x come from",
+    },
+    Key {
+        name: "augment",
+        value: ValueType::OneOf(augment::KINDS),
+        presence: Presence::Required,
+        about: "How the second view x' comes from x",
+    },
+    Key {
+        name: "encoder",
+        value: ValueType::OneOf(encoder::KINDS),
+        presence: Presence::Required,
+        about: "The network",
+    },
+    Key {
+        name: "loss",
+        value: ValueType::OneOf(loss::KINDS),
+        presence: Presence::Required,
+        about: "The loss",
+    },
+    Key {
+        name: "dynamics",
+        value: ValueType::OneOf(DYNAMICS),
+        presence: Presence::Required,
+        about: "How the weights move",
+    },
+    Key {
+        name: "observe",
+        value: ValueType::Keys(&[
+            Key {
+                name: "times",
+                value: ValueType::OneOf(TIMES),
+                presence: Presence::Required,
+                about: "When to record",
+            },
+            Key {
+                name: "quantities",
+                value: ValueType::Choices(observe::Quantity::NAMES),
+                presence: Presence::Required,
+                about: "What to record",
+            },
+            Key {
+                name: "samples",
+                value: ValueType::Integer { min: 2, max: 1_000_000_000 },
+                presence: Presence::Default(Constant::Integer(1000)),
+                about: "Fresh inputs over which spectra of embeddings are taken under sgd",
+            },
+        ]),
+        presence: Presence::Required,
+        about: "What is recorded, and when",
+    },
+    Key {
+        name: "sweep",
+        value: ValueType::Sweep,
+        presence: Presence::Optional,
+        about: "Maps key paths to lists; several keys make a grid",
+    },
+    Key {
+        name: "figure",
+        value: ValueType::OneOrMoreOf(FIGURES),
+        presence: Presence::Optional,
+        about: "What to draw",
+    },
+];

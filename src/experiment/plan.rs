@@ -1,0 +1,526 @@
+//! One plan a cell and repeat: everything that defines a run, checked before anything runs.
+
+use super::keys::ROOT;
+use crate::augment::Augmentation;
+use crate::data::Dataset;
+use crate::dynamics::{Method, Recording};
+use crate::encoder::Network;
+use crate::files;
+use crate::loss::{Loss, Reduction};
+use crate::observe::Quantity;
+use crate::seed::Seed;
+pub use crate::settings::Assignment;
+use crate::settings::{Document, Problem, Settings};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Raised whenever a change alters the numbers that the same plan gives, so that old results are not taken for new.
+pub const ENGINE_REVISION: u32 = 1;
+
+/// Steps that a flow may attempt where the plan does not say.
+const DEFAULT_MAX_STEPS: u64 = 10_000_000;
+
+/// The sections of a plan on which its numbers depend.
+const NUMERIC_SECTIONS: [&str; 6] = ["data", "augment", "encoder", "loss", "dynamics", "observe"];
+
+/// An experiment file, expanded and checked.
+#[derive(Debug)]
+pub struct Experiment {
+    /// The file's name without directory and extension.
+    pub name: String,
+    /// The title, or the name where there is none.
+    pub title: String,
+    /// Whether it is part of `contraflow reproduce`.
+    pub reproduce: bool,
+    /// Claims that it is evidence for.
+    pub claims: Vec<String>,
+    /// The figures that it asks for.
+    pub figures: Vec<Settings>,
+    /// Repeats a cell.
+    pub repeats: usize,
+    /// All plans, cell by cell, the repeats of a cell one after the other.
+    pub plans: Vec<Plan>,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The swept values of this cell.
+    pub assignments: Vec<Assignment>,
+    /// Index of the cell in the sweep.
+    pub cell: usize,
+    /// Seed and repeat.
+    pub seed: Seed,
+    /// The resolved keys, for this repeat alone.
+    pub settings: Settings,
+    /// Hash of what the numbers depend on: 12 hexadecimal digits.
+    pub hash: String,
+}
+
+/// An adaptive integration.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// Runge-Kutta method.
+    pub method: &'static Method,
+    /// Relative tolerance of a step.
+    pub rtol: f64,
+    /// Absolute tolerance of a step.
+    pub atol: f64,
+    /// Training time at the end.
+    pub time_end: f64,
+    /// Limit on attempted steps.
+    pub max_steps: u64,
+    /// Gradient norm at which the run has converged.
+    pub gradient_norm: Option<f64>,
+}
+
+/// How the weights move.
+#[derive(Clone, Debug)]
+pub enum Dynamics {
+    /// Gradient flow on a fixed batch.
+    Flow(Flow),
+    /// Gradient descent on a fixed batch.
+    Gd {
+        /// Learning rate.
+        rate: f64,
+        /// Number of steps.
+        steps: u64,
+        /// Gradient norm at which the run has converged.
+        gradient_norm: Option<f64>,
+    },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Learning rate.
+        rate: f64,
+        /// Number of steps.
+        steps: u64,
+        /// Samples a step.
+        batch: usize,
+    },
+    /// The flow with X as at the start.
+    FrozenX(Flow),
+    /// The flow with X(t) = diag(eigenvalues) exp(-decay t).
+    PrescribedX {
+        /// Eigenvalues of X(0), one a coordinate.
+        eigenvalues: Vec<f64>,
+        /// Decay rate.
+        decay: f64,
+        /// The integration.
+        flow: Flow,
+    },
+}
+
+/// The objects that a run needs, drawn or read.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Samples.
+    pub data: Dataset,
+    /// Augmentation.
+    pub augmentation: Augmentation,
+    /// Network.
+    pub network: Network,
+    /// Its initial parameters.
+    pub parameters: Vec<f64>,
+}
+
+impl Experiment {
+    /// Reads an experiment file, applies `overrides` (each `key=value`), expands its sweep and checks every cell.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Experiment, Problem> {
+        Experiment::of_document(Document::read(path)?, &stem(path), overrides)
+    }
+
+    /// As [`Experiment::read`], of a text; relative paths are taken from `folder`.
+    pub fn parse(name: &str, folder: &Path, text: &str, overrides: &[String]) -> Result<Experiment, Problem> {
+        Experiment::of_document(Document::parse(name, folder, text)?, &stem(Path::new(name)), overrides)
+    }
+
+    fn of_document(mut document: Document, name: &str, overrides: &[String]) -> Result<Experiment, Problem> {
+        for text in overrides {
+            document.set(ROOT, text)?;
+        }
+        let mut plans = Vec::new();
+        let mut head = None;
+        for (index, cell) in document.resolve(ROOT)?.into_iter().enumerate() {
+            check(&cell.settings)?;
+            let head = head.get_or_insert_with(|| cell.settings.clone());
+            let (first, repeats) = (cell.settings.integer_u64("first_repeat"), head.integer_u64("repeats"));
+            for repeat in first..first + repeats {
+                let settings = cell.settings.with_integer("repeats", 1).with_integer("first_repeat", repeat);
+                plans.push(Plan {
+                    assignments: cell.assignments.clone(),
+                    cell: index,
+                    seed: Seed { seed: settings.integer_u64("seed"), repeat },
+                    hash: String::new(),
+                    settings,
+                });
+            }
+        }
+        let head = head.ok_or_else(|| Problem::new("the sweep has no cells"))?;
+        let mut experiment = Experiment {
+            name: name.to_string(),
+            title: head.optional_text("title").unwrap_or(name).to_string(),
+            reproduce: head.flag("reproduce"),
+            claims: head.optional_texts("claims").unwrap_or_default().to_vec(),
+            figures: head.tables("figure").to_vec(),
+            repeats: head.integer("repeats"),
+            plans,
+        };
+        let mut checksums = Checksums::default();
+        for plan in &mut experiment.plans {
+            plan.hash = plan.compute_hash(&mut checksums);
+        }
+        Ok(experiment)
+    }
+
+    /// The input files that are named and not there.
+    pub fn missing_files(&self) -> Vec<PathBuf> {
+        let mut missing: Vec<PathBuf> =
+            self.plans.iter().flat_map(|plan| input_files(&plan.settings)).collect();
+        missing.retain(|path| !path.exists());
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+
+    /// Reads every input file that the plans name, once, so that a bad one is refused before anything runs.
+    pub fn check_files(&self) -> Result<(), Problem> {
+        let mut seen = HashSet::new();
+        for plan in &self.plans {
+            if input_files(&plan.settings).is_empty() {
+                continue;
+            }
+            let key: String =
+                ["data", "augment", "encoder"].map(|name| plan.settings.table(name).to_toml()).concat();
+            if seen.insert(key) {
+                plan.prepare()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The files that a table or one of its tables names.
+fn input_files(settings: &Settings) -> Vec<PathBuf> {
+    let data = settings.table("data");
+    let mut tables = vec![data, settings.table("augment"), settings.table("encoder").table("init")];
+    if data.kind() != "file" {
+        tables.push(data.table("covariance"));
+    }
+    let projector = settings.table("encoder").table("projector");
+    if projector.kind() == "trainable" {
+        tables.push(projector.table("init"));
+    }
+    tables
+        .into_iter()
+        .filter(|table| matches!(table.kind(), "file" | "full"))
+        .map(|t| t.path("path").to_path_buf())
+        .collect()
+}
+
+/// Checksums of input files, each read once.
+#[derive(Default)]
+struct Checksums(std::collections::HashMap<PathBuf, String>);
+
+impl Checksums {
+    fn of(&mut self, path: &Path) -> &str {
+        self.0
+            .entry(path.to_path_buf())
+            .or_insert_with(|| files::checksum(path).unwrap_or_else(|_| "unreadable".to_string()))
+    }
+}
+
+impl Plan {
+    /// The loss and its reduction.
+    pub fn loss(&self) -> (Loss, Reduction) {
+        Loss::from_settings(self.settings.table("loss"))
+    }
+
+    /// How the weights move.
+    pub fn dynamics(&self) -> Dynamics {
+        dynamics(self.settings.table("dynamics"))
+    }
+
+    /// What to record.
+    pub fn quantities(&self) -> Vec<Quantity> {
+        let names = self.settings.table("observe").texts("quantities");
+        names.iter().filter_map(|name| Quantity::named(name)).collect()
+    }
+
+    /// Fresh inputs over which spectra of embeddings are taken under sgd.
+    pub fn observe_samples(&self) -> usize {
+        self.settings.table("observe").integer("samples")
+    }
+
+    /// When to record.
+    pub fn recording(&self) -> Recording {
+        recording(self.settings.table("observe").table("times"))
+    }
+
+    /// Draws or reads data, augmentation and network, and checks them against each other.
+    pub fn prepare(&self) -> Result<Prepared, Problem> {
+        let settings = &self.settings;
+        let data = Dataset::from_settings(settings.table("data"), self.seed)?;
+        check_dims(settings, data.dim, Some(data.count()))?;
+        let augmentation = Augmentation::from_settings(settings.table("augment"), data.dim, data.count())?;
+        let (network, parameters) = Network::from_settings(settings.table("encoder"), self.seed)?;
+        Ok(Prepared { data, augmentation, network, parameters })
+    }
+
+    /// The name of the plan's directory: swept values, repeat, hash.
+    pub fn directory_name(&self) -> String {
+        let mut name = String::new();
+        for assignment in &self.assignments {
+            let value: String = assignment
+                .value
+                .chars()
+                .filter(|c| !c.is_whitespace())
+                .map(|c| if c.is_ascii_alphanumeric() || "+-.".contains(c) { c } else { '-' })
+                .collect();
+            let _ = write!(name, "{}={},", assignment.key, value.trim_matches('-'));
+        }
+        // Names stay below the usual limit of 255 bytes whatever is swept; the hash tells them apart.
+        name.truncate(180);
+        let _ = write!(name, "repeat={}_{}", self.seed.repeat, self.hash);
+        name
+    }
+
+    fn compute_hash(&self, checksums: &mut Checksums) -> String {
+        let mut text = format!("engine {ENGINE_REVISION}\nseed {} {}\n", self.seed.seed, self.seed.repeat);
+        for section in NUMERIC_SECTIONS {
+            let _ = writeln!(text, "[{section}]\n{}", self.settings.table(section).to_toml());
+        }
+        // A file counts by what it holds, not by where it lies.
+        for path in input_files(&self.settings) {
+            let checksum = checksums.of(&path).to_string();
+            text = text.replace(&*path.to_string_lossy(), &checksum);
+        }
+        files::sha256_hex(text.as_bytes())[..12].to_string()
+    }
+}
+
+fn flow(settings: &Settings) -> Flow {
+    Flow {
+        method: Method::named(settings.text("method")).expect("validation admits known methods only"),
+        rtol: settings.number("rtol"),
+        atol: settings.number("atol"),
+        time_end: settings.number("time_end"),
+        max_steps: settings.optional_integer_u64("max_steps").unwrap_or(DEFAULT_MAX_STEPS),
+        gradient_norm: if settings.kind() == "flow" {
+            settings.optional_number("gradient_norm")
+        } else {
+            None
+        },
+    }
+}
+
+fn dynamics(settings: &Settings) -> Dynamics {
+    match settings.kind() {
+        "flow" => Dynamics::Flow(flow(settings)),
+        "gd" => Dynamics::Gd {
+            rate: settings.number("rate"),
+            steps: settings.integer_u64("steps"),
+            gradient_norm: settings.optional_number("gradient_norm"),
+        },
+        "sgd" => Dynamics::Sgd {
+            rate: settings.number("rate"),
+            steps: settings.integer_u64("steps"),
+            batch: settings.integer("batch"),
+        },
+        "frozen-x" => Dynamics::FrozenX(flow(settings)),
+        _ => Dynamics::PrescribedX {
+            eigenvalues: settings.numbers("eigenvalues").to_vec(),
+            decay: settings.number("decay"),
+            flow: flow(settings),
+        },
+    }
+}
+
+fn recording(settings: &Settings) -> Recording {
+    match settings.kind() {
+        "log" => Recording::Log { first: settings.number("first"), count: settings.integer_u64("count") },
+        _ => match settings.optional_integer_u64("every") {
+            Some(every) => Recording::Every { every },
+            None => Recording::Linear { count: settings.optional_integer_u64("count").unwrap_or(1) },
+        },
+    }
+}
+
+/// Everything that can be refused without drawing or reading.
+fn check(settings: &Settings) -> Result<(), Problem> {
+    let data = settings.table("data");
+    Dataset::check(data)?;
+    Network::check(settings.table("encoder"))?;
+    if data.kind() == "file" {
+        if let Some(dim) = data.optional_integer("pca") {
+            check_dims(settings, dim, None)?;
+        }
+    } else {
+        check_memory(settings)?;
+        check_dims(settings, data.integer("dim"), Some(data.integer("samples")))?;
+    }
+    check_observe(settings)?;
+    check_figures(settings)?;
+    let dynamics = settings.table("dynamics");
+    if dynamics.kind() == "sgd" && settings.table("augment").kind() == "file" {
+        let message = "augment = \"file\" gives one fixed second view, but sgd draws fresh noise every step; use flow or gd, or an additive augmentation";
+        return Err(settings.problem("augment.kind", message));
+    }
+    if matches!(dynamics.kind(), "frozen-x" | "prescribed-x") && !is_plain_linear(settings) {
+        let message = format!(
+            "dynamics = \"{}\" needs a linear encoder without bias and without projector, for which the gradient is -W X",
+            dynamics.kind()
+        );
+        return Err(settings.problem("dynamics.kind", message));
+    }
+    Ok(())
+}
+
+fn is_plain_linear(settings: &Settings) -> bool {
+    let encoder = settings.table("encoder");
+    encoder.kind() == "linear" && !encoder.flag("bias") && encoder.table("projector").kind() == "none"
+}
+
+/// Whether the widths, the augmentation, the batch and a prescribed X fit data of `dim` coordinates.
+fn check_dims(settings: &Settings, dim: usize, count: Option<usize>) -> Result<(), Problem> {
+    let width = settings.table("encoder").integers("widths")[0];
+    if width != dim {
+        let message = format!(
+            "widths start with {width}, but the data has {dim} coordinates; the first width must be {dim}"
+        );
+        return Err(settings.problem("encoder.widths", message));
+    }
+    Augmentation::check(settings.table("augment"), dim)?;
+    let dynamics = settings.table("dynamics");
+    if dynamics.kind() == "prescribed-x" && dynamics.numbers("eigenvalues").len() != dim {
+        let given = dynamics.numbers("eigenvalues").len();
+        let message = format!("{given} eigenvalues for {dim} coordinates; give one a coordinate");
+        return Err(dynamics.problem("eigenvalues", message));
+    }
+    if let (Some(count), "sgd") = (count, dynamics.kind()) {
+        let batch = dynamics.integer("batch");
+        if batch > count {
+            let message =
+                format!("batch = {batch} is larger than the {count} samples; allowed: 2 to {count}");
+            return Err(dynamics.problem("batch", message));
+        }
+    }
+    Ok(())
+}
+
+fn check_observe(settings: &Settings) -> Result<(), Problem> {
+    let observe = settings.table("observe");
+    let times = observe.table("times");
+    if times.kind() == "linear" && times.has("count") == times.has("every") {
+        return Err(
+            times.problem("kind", "linear times need either count, or every (in steps, for gd and sgd)")
+        );
+    }
+    let recording = recording(times);
+    let checked = match dynamics(settings.table("dynamics")) {
+        Dynamics::Gd { rate, steps, .. } | Dynamics::Sgd { rate, steps, .. } => {
+            recording.steps(rate, steps).map(|_| ())
+        }
+        Dynamics::Flow(flow) | Dynamics::FrozenX(flow) | Dynamics::PrescribedX { flow, .. } => {
+            recording.times(flow.time_end).map(|_| ())
+        }
+    };
+    checked.map_err(|error| times.problem("kind", error.to_string()))?;
+    let wants_x = observe.texts("quantities").iter().any(|name| name == "x");
+    let encoder = settings.table("encoder");
+    let projector = encoder.table("projector");
+    let curved = projector.kind() == "trainable" && projector.text("activation") != "linear";
+    if wants_x && (encoder.kind() != "linear" || encoder.flag("bias") || curved) {
+        let message = "the quantity x needs a linear encoder without bias: only then is the gradient -W X";
+        return Err(observe.problem("quantities", message));
+    }
+    Ok(())
+}
+
+/// Whether the figures show what is recorded.
+fn check_figures(settings: &Settings) -> Result<(), Problem> {
+    let quantities = settings.table("observe").texts("quantities");
+    let wants = |name: &str| quantities.iter().any(|quantity| quantity == name);
+    let encoder = settings.table("encoder");
+    let depth = encoder.integers("widths").len() - 1;
+    for figure in settings.tables("figure") {
+        let needed = if figure.kind() == "alignment" { "alignment" } else { "spectra" };
+        if !wants(needed) {
+            let message =
+                format!("a figure of kind {} needs \"{needed}\" among observe.quantities", figure.kind());
+            return Err(figure.problem("kind", message));
+        }
+        if let Some(name) = figure.optional_text("name") {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+                let message = format!(
+                    "name = \"{name}\" must consist of letters, digits, - _ and . and not start with a dot"
+                );
+                return Err(figure.problem("name", message));
+            }
+        }
+        if figure.kind() == "alignment" {
+            continue;
+        }
+        let of = figure.text("of");
+        let layer = of.strip_prefix('w').and_then(|l| l.parse::<usize>().ok());
+        let known = match (of, layer) {
+            ("embedding", _) => true,
+            ("end-to-end", _) => encoder.kind() == "linear",
+            ("representation", _) => encoder.table("projector").kind() != "none",
+            (_, Some(layer)) => (1..=depth).contains(&layer),
+            _ => of.starts_with('p') && encoder.table("projector").kind() == "trainable",
+        };
+        if !known {
+            let message = format!(
+                "of = \"{of}\" is not a spectrum of this encoder; allowed: w1 to w{depth}, embedding, end-to-end (linear encoders), representation and p1 … (with a projector)"
+            );
+            return Err(figure.problem("of", message));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses sizes that cannot fit into this machine's memory.
+fn check_memory(settings: &Settings) -> Result<(), Problem> {
+    let data = settings.table("data");
+    let (dim, samples) = (data.integer("dim") as f64, data.integer("samples") as f64);
+    let widths = settings.table("encoder").integers("widths");
+    let outputs: f64 = widths.iter().map(|&w| w as f64).sum();
+    let weights: f64 = widths.windows(2).map(|w| w[0] as f64 * w[1] as f64).sum();
+    let batch =
+        match Some(settings.table("dynamics")).filter(|d| d.kind() == "sgd").map(|d| d.integer("batch")) {
+            Some(batch) => (batch as f64).min(samples),
+            None => samples,
+        };
+    // Samples, views, activations with their gradients, the kernel's block of 64 rows; some twenty copies of the
+    // weights in the stages of a Runge-Kutta method.
+    let values =
+        dim * samples + 2.0 * batch * (dim + 3.0 * outputs) + 70.0 * batch + 20.0 * weights + dim * dim;
+    let bytes = 8.0 * values;
+    let machine = machine_memory();
+    if bytes > machine {
+        let gib = |bytes: f64| bytes / f64::from(1 << 30);
+        let message = format!(
+            "{samples} samples of {dim} coordinates through widths {widths:?} need about {:.1} GiB; this machine has {:.1} GiB",
+            gib(bytes),
+            gib(machine)
+        );
+        let key = if 20.0 * weights > dim * samples { "encoder.widths" } else { "data.samples" };
+        return Err(settings.problem(key, message));
+    }
+    Ok(())
+}
+
+/// Bytes of memory that this machine has, or 16 GiB where it does not say.
+fn machine_memory() -> f64 {
+    let kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<f64>().ok()
+    });
+    kib.map_or(f64::from(1 << 30) * 16.0, |kib| kib * 1024.0)
+}

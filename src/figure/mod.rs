@@ -1,0 +1,67 @@
+//! Figures for a paper's column: line charts and heat maps as SVG and as PNG, from numbers that are already there.
+//!
+//! A drawing becomes a page of simple shapes first, in millimetres, and the shapes become SVG or pixels afterwards, so
+//! that both files show the same figure. Nothing is computed here that a reader could take for a result. The font
+//! (DejaVu Sans) is built in, and equal drawings give equal bytes.
+
+mod axis;
+mod drawings;
+mod heat;
+mod lines;
+mod page;
+mod palette;
+mod raster;
+mod scene;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+pub use drawings::{Figure, drawings};
+use std::error::Error;
+use std::fmt;
+
+use crate::record::Drawing;
+
+/// Why a figure could not be drawn.
+#[derive(Debug)]
+pub enum FigureError {
+    /// The font inside the program could not be read.
+    Font,
+    /// The drawing library refused a shape; its own words.
+    Shape(String),
+    /// The pixels could not be written as PNG; the encoder's own words.
+    Encoding(String),
+}
+
+impl fmt::Display for FigureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FigureError::Font => write!(f, "the built-in font cannot be read; rebuild the program"),
+            FigureError::Shape(words) => write!(f, "a shape of the figure could not be drawn: {words}"),
+            FigureError::Encoding(words) => write!(f, "the figure could not be written as PNG: {words}"),
+        }
+    }
+}
+
+impl Error for FigureError {}
+
+/// The drawing as one SVG document, 85 mm wide, without XML declaration, so that it also stands inside HTML.
+///
+/// Values that the axes cannot show (not finite; zero or negative on a logarithmic axis; below the floor) are gaps. The
+/// provenance is printed small and repeated in `<metadata>`.
+///
+/// # Errors
+/// [`FigureError`] where the drawing library or the built-in font fails; no drawing, however odd, is refused.
+pub fn svg(drawing: &Drawing) -> Result<String, FigureError> {
+    vector::svg(&page::compose(drawing)?, drawing)
+}
+
+/// The drawing as the bytes of a PNG file, 1004 pixels wide: 85 mm at 300 dots per inch.
+///
+/// It shows what [`svg`] shows. The provenance is also in the text chunk `Description`.
+///
+/// # Errors
+/// As [`svg`], and where the encoder fails.
+pub fn png(drawing: &Drawing) -> Result<Vec<u8>, FigureError> {
+    raster::png(&page::compose(drawing)?, drawing)
+}

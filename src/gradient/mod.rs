@@ -1,0 +1,199 @@
+//! The gradient of a loss with respect to all parameters: the chain rule from embeddings to layers.
+//!
+//! It knows the loss and the network and nothing of the theory: the same code differentiates every combination.
+
+use crate::encoder::{Activations, Map, Network, Output};
+use crate::loss::{Evaluation, Loss, Reduction, Workspace};
+use crate::matrix::{Destination, Matrix, View, product};
+
+pub mod referee;
+
+/// A loss of a network, and the memory to differentiate it without allocation.
+#[derive(Debug)]
+pub struct Objective {
+    /// The network.
+    pub network: Network,
+    /// The loss.
+    pub loss: Loss,
+    /// Its reduction.
+    pub reduction: Reduction,
+    activations: Activations,
+    workspace: Workspace,
+    upstream: Vec<f64>,
+    downstream: Vec<f64>,
+}
+
+impl Objective {
+    /// The loss `loss` of the embeddings of `network`.
+    pub fn new(network: Network, loss: Loss, reduction: Reduction) -> Self {
+        Objective {
+            network,
+            loss,
+            reduction,
+            activations: Activations::default(),
+            workspace: Workspace::default(),
+            upstream: Vec::new(),
+            downstream: Vec::new(),
+        }
+    }
+
+    /// Loss and gradient at `parameters` for `views` (d x 2N, first views then second); writes the gradient.
+    ///
+    /// Cost: the loss's, and 6 n Σ d_l d_{l-1} flops for n = 2N columns. Allocates only when the shape changes.
+    pub fn evaluate(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> Evaluation {
+        let evaluation = self.value(parameters, views);
+        self.pull_back(parameters, views, gradient);
+        evaluation
+    }
+
+    /// Carries the gradient in `upstream` from the embeddings back to the parameters.
+    fn pull_back(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) {
+        let n = views.len() / self.network.input_dim();
+        for (index, stage) in self.network.stages().iter().enumerate().rev() {
+            let outputs = &self.activations.outputs[index];
+            stage.activation.pull_back(outputs, &mut self.upstream);
+            let inputs = if index == 0 { views } else { &self.activations.outputs[index - 1] };
+            let width = self.network.width_before(index);
+            let upstream = View::new(&self.upstream, outputs.len() / n, n);
+            match &stage.map {
+                Map::Dense { shape, offset } => {
+                    let end = offset + shape.rows * shape.columns;
+                    let transposed = View::new(inputs, width, n).transpose();
+                    product(&mut gradient[*offset..end], Destination::Replace, 1.0, upstream, transposed);
+                    if shape.bias {
+                        let bias = &mut gradient[end..end + shape.rows];
+                        bias.fill(0.0);
+                        for column in self.upstream.chunks_exact(shape.rows) {
+                            bias.iter_mut().zip(column).for_each(|(sum, value)| *sum += value);
+                        }
+                    }
+                    if index > 0 {
+                        let weights = View::new(&parameters[*offset..end], shape.rows, shape.columns);
+                        self.downstream.resize(width * n, 0.0);
+                        product(
+                            &mut self.downstream,
+                            Destination::Replace,
+                            1.0,
+                            weights.transpose(),
+                            upstream,
+                        );
+                        std::mem::swap(&mut self.upstream, &mut self.downstream);
+                    }
+                }
+                Map::Fixed(matrix) => {
+                    self.downstream.resize(width * n, 0.0);
+                    product(
+                        &mut self.downstream,
+                        Destination::Replace,
+                        1.0,
+                        View::from(matrix).transpose(),
+                        upstream,
+                    );
+                    std::mem::swap(&mut self.upstream, &mut self.downstream);
+                }
+                Map::Diagonal { offset, dim } => {
+                    let diagonal = &parameters[*offset..offset + dim];
+                    let sums = &mut gradient[*offset..offset + dim];
+                    sums.fill(0.0);
+                    for (column, input) in self.upstream.chunks_exact_mut(*dim).zip(inputs.chunks_exact(*dim))
+                    {
+                        for k in 0..*dim {
+                            sums[k] += column[k] * input[k];
+                            column[k] *= diagonal[k];
+                        }
+                    }
+                }
+                Map::Keep { kept, width: kept_width } => {
+                    self.downstream.resize(width * n, 0.0);
+                    let columns = self.downstream.chunks_exact_mut(width);
+                    for (to, from) in columns.zip(self.upstream.chunks_exact(*kept_width)) {
+                        to[..*kept].copy_from_slice(&from[..*kept]);
+                        to[*kept..].fill(0.0);
+                    }
+                    std::mem::swap(&mut self.upstream, &mut self.downstream);
+                }
+            }
+        }
+    }
+
+    /// The loss alone; leaves the embeddings for [`Objective::embeddings`].
+    pub fn value(&mut self, parameters: &[f64], views: &[f64]) -> Evaluation {
+        self.network.forward(parameters, views, &mut self.activations);
+        let embeddings = self.network.output(&self.activations, Output::Embedding);
+        self.upstream.resize(embeddings.len(), 0.0);
+        let dim = self.network.embedding_dim();
+        self.loss.evaluate(embeddings, dim, self.reduction, &mut self.workspace, &mut self.upstream)
+    }
+
+    /// The embeddings (d x 2N) of the last call that was given views.
+    pub fn embeddings(&self) -> &[f64] {
+        self.network.output(&self.activations, Output::Embedding)
+    }
+
+    /// X with G = -W X at `parameters`, for a linear network without bias (X and the loss follow the reduction).
+    pub fn x_matrix(&mut self, parameters: &[f64], views: &[f64]) -> (Matrix, Evaluation) {
+        self.network.forward(parameters, views, &mut self.activations);
+        let embeddings = self.network.output(&self.activations, Output::Embedding);
+        self.loss.x_matrix(
+            embeddings,
+            self.network.embedding_dim(),
+            views,
+            self.reduction,
+            &mut self.workspace,
+        )
+    }
+}
+
+/// The flow Ẇ_l = (W_L…W_{l+1})ᵀ (W X) (W_{l-1}…W_1)ᵀ of a linear network under a given X (Lemma 3 for L = 2).
+///
+/// The network has dense layers only and no biases. Workspaces live in the value.
+#[derive(Debug)]
+pub struct GivenXFlow {
+    shapes: Vec<(usize, usize, usize)>,
+    forward: Vec<Matrix>,
+    backward: Matrix,
+    scratch: Matrix,
+}
+
+impl GivenXFlow {
+    /// For the dense layers of `network`.
+    pub fn new(network: &Network) -> Self {
+        let shapes: Vec<_> =
+            network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
+        assert_eq!(shapes.len(), network.stages().len(), "a flow under a given X has dense layers only");
+        let d = network.input_dim();
+        let mut forward = vec![Matrix::identity(d, d)];
+        forward.extend(shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)));
+        GivenXFlow { shapes, forward, backward: Matrix::zeros(0, 0), scratch: Matrix::zeros(0, 0) }
+    }
+
+    /// Writes the time derivative of all parameters.
+    pub fn derivative(&mut self, parameters: &[f64], x: &Matrix, out: &mut [f64]) {
+        let layer = |l: usize| {
+            let (rows, columns, offset): (usize, usize, usize) = self.shapes[l];
+            View::new(&parameters[offset..offset + rows * columns], rows, columns)
+        };
+        let depth = self.shapes.len();
+        for l in 0..depth {
+            let (before, after) = self.forward.split_at_mut(l + 1);
+            product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer(l), View::from(&before[l]));
+        }
+        let d = x.nrows();
+        let total = &self.forward[depth];
+        self.backward.resize_mut(total.nrows(), d, 0.0);
+        product(self.backward.as_mut_slice(), Destination::Replace, 1.0, View::from(total), View::from(x));
+        for l in (0..depth).rev() {
+            let (rows, columns, offset) = self.shapes[l];
+            let before = View::from(&self.forward[l]).transpose();
+            let target = &mut out[offset..offset + rows * columns];
+            product(target, Destination::Replace, 1.0, View::from(&self.backward), before);
+            if l > 0 {
+                self.scratch.resize_mut(columns, d, 0.0);
+                let transposed = layer(l).transpose();
+                let backward = View::from(&self.backward);
+                product(self.scratch.as_mut_slice(), Destination::Replace, 1.0, transposed, backward);
+                std::mem::swap(&mut self.backward, &mut self.scratch);
+            }
+        }
+    }
+}

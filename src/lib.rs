@@ -1,0 +1,19 @@
+//! contraflow simulates linear networks under contrastive losses.
+pub mod augment;
+pub mod cli;
+pub mod data;
+pub mod dynamics;
+pub mod encoder;
+pub mod experiment;
+pub mod figure;
+pub mod files;
+pub mod gradient;
+pub mod loss;
+pub mod matrix;
+pub mod observe;
+pub mod real;
+pub mod record;
+pub mod run;
+pub mod seed;
+pub mod settings;
+pub mod stream;

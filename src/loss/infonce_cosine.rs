@@ -1,0 +1,156 @@
+//! InfoNCE of unit vectors across the two views: N x N logits, the matching pair as label.
+
+use super::{Evaluation, InfonceDot, REDUCTION, TEMPERATURE, Workspace, dot};
+use crate::real::Real;
+use crate::settings::{Constant, Key, Kind, Presence, ValueType};
+
+pub(super) const KIND: Kind = Kind {
+    name: "infonce-cosine",
+    keys: &[
+        TEMPERATURE,
+        Key {
+            name: "symmetric",
+            value: ValueType::Flag,
+            presence: Presence::Default(Constant::Flag(true)),
+            about: "The mean of both directions instead of first view against second only",
+        },
+        REDUCTION,
+    ],
+    about: "Cross-entropy of the logits u_i·u'_j / τ of unit vectors u = z/|z| across the two views (not NT-Xent's 2N - 1 negatives)",
+    source: "Chen et al. 2020 (SimCLR), with the negatives of Jing et al. 2022",
+};
+
+/// An embedding shorter than this is divided by this instead of its norm, as the usual frameworks do.
+pub const NORM_FLOOR: f64 = 1e-12;
+
+/// Logits u_i·u'_j / τ of unit vectors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InfonceCosine {
+    /// τ.
+    pub temperature: f64,
+    /// Whether the loss is the mean of both directions.
+    pub symmetric: bool,
+}
+
+/// The Euclidean norm, safe from overflow and underflow.
+fn norm(z: &[f64]) -> f64 {
+    let largest = z.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        return if z.iter().any(|value| value.is_nan()) { f64::NAN } else { largest };
+    }
+    largest * z.iter().map(|value| (value / largest) * (value / largest)).sum::<f64>().sqrt()
+}
+
+impl InfonceCosine {
+    pub(super) fn combine(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        workspace: &mut Workspace,
+        out: &mut [f64],
+    ) -> Evaluation {
+        let mut units = std::mem::take(&mut workspace.embeddings);
+        let mut scaled = std::mem::take(&mut workspace.payload);
+        let mut norms = std::mem::take(&mut workspace.norms);
+        let mut gradient = std::mem::take(&mut workspace.gradient);
+        norms.clear();
+        norms.extend(embeddings.chunks_exact(dim).map(norm));
+        let divide = |columns: &[f64], dim: usize, out: &mut Vec<f64>| {
+            out.clear();
+            out.extend(columns.chunks_exact(dim).zip(&norms).flat_map(|(column, norm)| {
+                let divisor = norm.max(NORM_FLOOR);
+                column.iter().map(move |value| value / divisor)
+            }));
+        };
+        divide(embeddings, dim, &mut units);
+        gradient.resize(units.len(), 0.0);
+        let loss = self.of_units(&units, dim, None, workspace, &mut gradient);
+        if let Some((columns, p)) = payload {
+            divide(columns, p, &mut scaled);
+            self.of_units(&units, dim, Some((&scaled, p)), workspace, out);
+        } else {
+            out.copy_from_slice(&gradient);
+        }
+        // Through u = z/|z|: the part along u is taken out, the rest divided by |z|.
+        let columns = if payload.is_some() { &scaled } else { &units };
+        let payload_dim = payload.map_or(dim, |(_, p)| p);
+        let mut shorter_than_floor = 0;
+        for (i, &norm) in norms.iter().enumerate() {
+            let column = i * payload_dim..(i + 1) * payload_dim;
+            let along = if norm < NORM_FLOOR {
+                shorter_than_floor += 1;
+                0.0
+            } else {
+                dot(&units[i * dim..(i + 1) * dim], &gradient[i * dim..(i + 1) * dim])
+            };
+            for (value, own) in out[column.clone()].iter_mut().zip(&columns[column]) {
+                *value = (*value - along * own) / norm.max(NORM_FLOOR);
+            }
+        }
+        workspace.embeddings = units;
+        workspace.payload = scaled;
+        workspace.norms = norms;
+        workspace.gradient = gradient;
+        Evaluation { loss, shorter_than_floor }
+    }
+
+    /// The loss as a function of the unit vectors, and its combinations with respect to them.
+    fn of_units(
+        &self,
+        units: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        workspace: &mut Workspace,
+        out: &mut [f64],
+    ) -> f64 {
+        let dot_product = InfonceDot { temperature: self.temperature };
+        let (columns, payload_dim) = payload.unwrap_or((units, dim));
+        let (first, second) = units.split_at(units.len() / 2);
+        let (first_payload, second_payload) = columns.split_at(columns.len() / 2);
+        let (out_first, out_second) = out.split_at_mut(columns.len() / 2);
+        let forth = dot_product.directed(
+            (first, second),
+            dim,
+            (first_payload, second_payload),
+            payload_dim,
+            workspace,
+            out_first,
+            out_second,
+        );
+        if !self.symmetric {
+            return forth;
+        }
+        let mut back_sums = std::mem::take(&mut workspace.back);
+        back_sums.resize(columns.len(), 0.0);
+        let (back_first, back_second) = back_sums.split_at_mut(columns.len() / 2);
+        let back = dot_product.directed(
+            (second, first),
+            dim,
+            (second_payload, first_payload),
+            payload_dim,
+            workspace,
+            back_second,
+            back_first,
+        );
+        for (value, other) in out.iter_mut().zip(&back_sums) {
+            *value = 0.5 * (*value + other);
+        }
+        workspace.back = back_sums;
+        0.5 * (forth + back)
+    }
+
+    pub(super) fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>]) -> R {
+        let unit = |z: &Vec<R>| -> Vec<R> {
+            let square = z.iter().fold(R::from(0.0), |sum, value| sum + value.clone() * value.clone());
+            let norm =
+                if square.value() < NORM_FLOOR * NORM_FLOOR { R::from(NORM_FLOOR) } else { square.sqrt() };
+            z.iter().map(|value| value.clone() / norm.clone()).collect()
+        };
+        let first: Vec<Vec<R>> = first.iter().map(unit).collect();
+        let second: Vec<Vec<R>> = second.iter().map(unit).collect();
+        let dot_product = InfonceDot { temperature: self.temperature };
+        let forth = dot_product.reference(&first, &second);
+        if self.symmetric { (forth + dot_product.reference(&second, &first)) * R::from(0.5) } else { forth }
+    }
+}

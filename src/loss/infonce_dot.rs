@@ -1,0 +1,91 @@
+//! InfoNCE with dot products, the loss of the authors' released toy code.
+
+use super::pairwise::{ColumnSum, Pairwise};
+use super::{Evaluation, REDUCTION, TEMPERATURE, Workspace, dot, reference_dot, reference_row};
+use crate::real::Real;
+use crate::settings::Kind;
+
+pub(super) const KIND: Kind = Kind {
+    name: "infonce-dot",
+    keys: &[TEMPERATURE, REDUCTION],
+    about: "Cross-entropy of the logits z_i·z'_j / τ with the matching pair as label, first view against second only; not normalised",
+    source: "released code of Jing et al. 2022 (facebookresearch/directclr)",
+};
+
+/// Logits z_i·z'_j / τ, the matching pair as label, one direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InfonceDot {
+    /// τ.
+    pub temperature: f64,
+}
+
+/// Both views of one problem, or the parts of a matrix that belong to them, queries first.
+pub(super) type Halves<'a> = (&'a [f64], &'a [f64]);
+
+impl InfonceDot {
+    pub(super) fn combine(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        workspace: &mut Workspace,
+        out: &mut [f64],
+    ) -> Evaluation {
+        let (columns, payload_dim) = payload.unwrap_or((embeddings, dim));
+        let views = embeddings.split_at(embeddings.len() / 2);
+        let payloads = columns.split_at(columns.len() / 2);
+        let (out_first, out_second) = out.split_at_mut(columns.len() / 2);
+        let loss = self.directed(views, dim, payloads, payload_dim, workspace, out_first, out_second);
+        Evaluation { loss, shorter_than_floor: 0 }
+    }
+
+    /// The loss of queries against keys, and its combinations for both.
+    #[allow(clippy::too_many_arguments)] // one place where both directions of the cosine loss meet
+    pub(super) fn directed(
+        &self,
+        (queries, keys): Halves<'_>,
+        dim: usize,
+        (query_payload, key_payload): Halves<'_>,
+        payload_dim: usize,
+        workspace: &mut Workspace,
+        out_queries: &mut [f64],
+        out_keys: &mut [f64],
+    ) -> f64 {
+        let Workspace { sums, positive_logits, .. } = workspace;
+        let inverse = 1.0 / self.temperature;
+        positive_logits.clear();
+        positive_logits
+            .extend(queries.chunks_exact(dim).zip(keys.chunks_exact(dim)).map(|(q, k)| dot(q, k) * inverse));
+        let loss = sums.compute(&Pairwise {
+            dim,
+            payload_dim,
+            count: queries.len() / dim,
+            queries,
+            keys,
+            scale: inverse,
+            key_bias: None,
+            positive_logits,
+            row_payload: key_payload,
+            column_payload: query_payload,
+            column_sum: ColumnSum::Plain,
+        });
+        for (i, weight) in sums.negative_weight.iter().enumerate() {
+            for k in i * payload_dim..(i + 1) * payload_dim {
+                out_queries[k] = sums.rows[k] * inverse;
+                out_keys[k] = (sums.columns[k] - weight * query_payload[k]) * inverse;
+            }
+        }
+        loss
+    }
+
+    pub(super) fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>]) -> R {
+        let temperature = R::from(self.temperature);
+        let mut total = R::from(0.0);
+        for (i, own) in first.iter().enumerate() {
+            let logits: Vec<R> =
+                second.iter().map(|other| reference_dot(own, other) / temperature.clone()).collect();
+            total = total + reference_row(&logits, i);
+        }
+        total
+    }
+}

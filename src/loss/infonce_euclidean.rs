@@ -1,0 +1,199 @@
+//! InfoNCE with squared Euclidean distances (Eq. 2), the loss of the paper's theory.
+
+use super::pairwise::{ColumnSum, Pairwise};
+use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row};
+use crate::matrix::{Destination, Matrix, View, product};
+use crate::real::Real;
+use crate::settings::Kind;
+
+pub(super) const KIND: Kind = Kind {
+    name: "infonce-euclidean",
+    keys: &[REDUCTION],
+    about: "-Σ_i log [ exp(-|z_i - z'_i|²/2) / (Σ_{j≠i} exp(-|z_i - z_j|²/2) + exp(-|z_i - z'_i|²/2)) ]; not normalised, the negatives are first views",
+    source: "Jing et al. 2022, Eq. 2",
+};
+
+/// Eq. 2: logits -|z_i - z_j|²/2 among first views, -|z_i - z'_i|²/2 for the positive pair; temperature 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfonceEuclidean;
+
+/// The two weighted covariances of Lemma 2 and the weights of the positive pairs. They follow the reduction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedCovariances {
+    /// Σ̂0 = Σ_{i,j} α_ij (x_i - x_j)(x_i - x_j)ᵀ, the weighted data covariance.
+    pub data: Matrix,
+    /// Σ̂1 = Σ_i (1 - α_ii)(x'_i - x_i)(x'_i - x_i)ᵀ, the weighted augmentation covariance.
+    pub augmentation: Matrix,
+    /// 1 - α_ii, one a sample, as the sum of the other weights of its row.
+    pub negative_weight: Vec<f64>,
+}
+
+impl WeightedCovariances {
+    /// X = Σ̂0 - Σ̂1 (Lemma 2).
+    pub fn x(&self) -> Matrix {
+        &self.data - &self.augmentation
+    }
+
+    /// α_ii, one a sample.
+    pub fn positive_weight(&self) -> Vec<f64> {
+        self.negative_weight.iter().map(|weight| 1.0 - weight).collect()
+    }
+}
+
+/// Copies `columns` (d x 2N) less the mean of its first N columns, on which no difference depends.
+fn centre(columns: &[f64], dim: usize, out: &mut Vec<f64>) {
+    out.clear();
+    out.extend_from_slice(columns);
+    let first = &columns[..columns.len() / 2];
+    let per_sample = 1.0 / (first.len() / dim) as f64;
+    for k in 0..dim {
+        let mean = first.iter().skip(k).step_by(dim).map(|value| value * per_sample).sum::<f64>();
+        for value in out.iter_mut().skip(k).step_by(dim) {
+            *value -= mean;
+        }
+    }
+}
+
+impl InfonceEuclidean {
+    pub(super) fn combine(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        workspace: &mut Workspace,
+        out: &mut [f64],
+    ) -> Evaluation {
+        let (loss, payload_dim) = self.sums(embeddings, dim, payload, workspace);
+        let Workspace { sums, embeddings, payload: inputs, .. } = workspace;
+        let columns: &[f64] = if payload.is_some() { inputs } else { embeddings };
+        let half = out.len() / 2;
+        let (first, second) = columns.split_at(half);
+        for (i, weight) in sums.negative_weight.iter().enumerate() {
+            for k in i * payload_dim..(i + 1) * payload_dim {
+                let pull = weight * (first[k] - second[k]);
+                out[k] = sums.rows[k] + sums.columns[k] + pull;
+                out[half + k] = -pull;
+            }
+        }
+        Evaluation { loss, shorter_than_floor: 0 }
+    }
+
+    /// Runs the kernel on centred copies, which it leaves in the workspace.
+    fn sums(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        workspace: &mut Workspace,
+    ) -> (f64, usize) {
+        let count = embeddings.len() / (2 * dim);
+        centre(embeddings, dim, &mut workspace.embeddings);
+        let payload_dim = payload.map_or(dim, |(_, p)| p);
+        if let Some((inputs, p)) = payload {
+            centre(inputs, p, &mut workspace.payload);
+        }
+        let Workspace { sums, embeddings, payload: inputs, key_bias, positive_logits, .. } = workspace;
+        let (first, second) = embeddings.split_at(dim * count);
+        let half_squares = |z: &[f64]| 0.5 * dot(z, z);
+        key_bias.clear();
+        key_bias.extend(first.chunks_exact(dim).map(|z| -half_squares(z)));
+        // Logits are taken relative to -|z_i|²/2, which is common to a row.
+        positive_logits.clear();
+        positive_logits.extend(first.chunks_exact(dim).zip(second.chunks_exact(dim)).zip(&*key_bias).map(
+            |((z, z2), bias)| -0.5 * z.iter().zip(z2).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() - bias,
+        ));
+        let columns = if payload.is_some() { &inputs[..payload_dim * count] } else { first };
+        let loss = sums.compute(&Pairwise {
+            dim,
+            payload_dim,
+            count,
+            queries: first,
+            keys: first,
+            scale: 1.0,
+            key_bias: Some(key_bias),
+            positive_logits,
+            row_payload: columns,
+            column_payload: columns,
+            column_sum: ColumnSum::Differences,
+        });
+        (loss, payload_dim)
+    }
+
+    /// Σ̂0, Σ̂1 and the weights 1 - α_ii at the embeddings (d x 2N) of `inputs` (p x 2N).
+    ///
+    /// Cost: O(N² (d + p) + N p²); memory O(N).
+    pub fn weighted_covariances(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        inputs: &[f64],
+        reduction: Reduction,
+        workspace: &mut Workspace,
+    ) -> WeightedCovariances {
+        let count = embeddings.len() / (2 * dim);
+        let p = inputs.len() / (2 * count);
+        self.sums(embeddings, dim, Some((inputs, p)), workspace);
+        let Workspace { sums, payload: centred, .. } = workspace;
+        let factor = match reduction {
+            Reduction::Mean => 1.0 / count as f64,
+            Reduction::Sum => 1.0,
+        };
+        let (first, second) = centred.split_at(p * count);
+        // Σ̂0 = -Σ_i (rows_i + columns_i) x_iᵀ, symmetric up to rounding.
+        let pulls: Vec<f64> = sums.rows.iter().zip(&sums.columns).map(|(a, b)| a + b).collect();
+        let mut data = Matrix::zeros(p, p);
+        let transposed = View::new(first, p, count).transpose();
+        product(
+            data.as_mut_slice(),
+            Destination::Replace,
+            -0.5 * factor,
+            View::new(&pulls, p, count),
+            transposed,
+        );
+        let data = &data + data.transpose();
+        let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
+        let weighted: Vec<f64> = differences
+            .chunks_exact(p)
+            .zip(&sums.negative_weight)
+            .flat_map(|(difference, weight)| difference.iter().map(move |value| value * weight))
+            .collect();
+        let mut augmentation = Matrix::zeros(p, p);
+        let transposed = View::new(&differences, p, count).transpose();
+        let weighted = View::new(&weighted, p, count);
+        product(augmentation.as_mut_slice(), Destination::Replace, factor, weighted, transposed);
+        WeightedCovariances { data, augmentation, negative_weight: sums.negative_weight.clone() }
+    }
+
+    /// Row i of α at the embeddings (d x 2N): N weights that sum to 1, α_ii that of the positive pair.
+    pub fn softmax_row(&self, embeddings: &[f64], dim: usize, i: usize) -> Vec<f64> {
+        let count = embeddings.len() / (2 * dim);
+        let own = &embeddings[i * dim..(i + 1) * dim];
+        let logits: Vec<f64> = (0..count)
+            .map(|j| {
+                let column = if j == i { count + i } else { j };
+                let other = &embeddings[column * dim..(column + 1) * dim];
+                -0.5 * own.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()
+            })
+            .collect();
+        let peak = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = logits.iter().map(|logit| (logit - peak).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        weights.iter().map(|weight| weight / total).collect()
+    }
+
+    pub(super) fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>]) -> R {
+        let logit = |a: &[R], b: &[R]| {
+            a.iter().zip(b).fold(R::from(0.0), |sum, (a, b)| {
+                let difference = a.clone() - b.clone();
+                sum - difference.clone() * difference * R::from(0.5)
+            })
+        };
+        let mut total = R::from(0.0);
+        for (i, own) in first.iter().enumerate() {
+            let logits: Vec<R> =
+                (0..first.len()).map(|j| logit(own, if j == i { &second[i] } else { &first[j] })).collect();
+            total = total + reference_row(&logits, i);
+        }
+        total
+    }
+}

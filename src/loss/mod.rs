@@ -1,0 +1,239 @@
+//! Contrastive losses: values, gradients with respect to the embeddings, and the matrix X with G = -W X.
+//!
+//! All three are InfoNCE, one row i of logits at a time: -log(exp(l_ii) / Σ_j exp(l_ij)). Embeddings of the first
+//! and the second view stand side by side in one column-major matrix of 2 N columns, z_1 … z_N z'_1 … z'_N.
+//!
+//! To add a loss: write its file (keys, value and gradient, plain reference), give it a variant of [`Loss`], and the
+//! conformance suite in `tests/gradients.rs` picks it up through [`Loss::examples`].
+
+mod infonce_cosine;
+mod infonce_dot;
+mod infonce_euclidean;
+mod pairwise;
+
+use crate::matrix::{Destination, Matrix, View, product};
+use crate::real::Real;
+use crate::settings::{Key, Kind, Presence, Settings, ValueType};
+pub use infonce_cosine::{InfonceCosine, NORM_FLOOR};
+pub use infonce_dot::InfonceDot;
+pub use infonce_euclidean::{InfonceEuclidean, WeightedCovariances};
+
+/// How the losses of the samples are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Divided by N, so that time does not depend on N.
+    Mean,
+    /// Summed, as Eq. 2 is printed.
+    Sum,
+}
+
+impl Reduction {
+    /// A mean over this many samples, as this reduction counts it.
+    pub fn factor(self, of_mean: f64, samples: f64) -> f64 {
+        match self {
+            Reduction::Mean => of_mean,
+            Reduction::Sum => of_mean * samples,
+        }
+    }
+}
+
+/// A contrastive loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Eq. 2.
+    Euclidean(InfonceEuclidean),
+    /// The released code's.
+    Dot(InfonceDot),
+    /// Of unit vectors.
+    Cosine(InfonceCosine),
+}
+
+/// The temperature, as every loss that has one declares it.
+const TEMPERATURE: Key = Key {
+    name: "temperature",
+    value: ValueType::POSITIVE,
+    presence: Presence::Required,
+    about: "Divides the logits",
+};
+
+const REDUCTION: Key = Key {
+    name: "reduction",
+    value: ValueType::Choice(&["mean", "sum"]),
+    presence: Presence::Default(crate::settings::Constant::Text("mean")),
+    about: "mean: per sample, so that time does not depend on N; sum: as Eq. 2 is printed",
+};
+
+/// The kinds of loss that an experiment file can name.
+pub const KINDS: &[Kind] = &[infonce_euclidean::KIND, infonce_dot::KIND, infonce_cosine::KIND];
+
+/// Value of a loss at one pair of views.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The loss, reduced.
+    pub loss: f64,
+    /// Embeddings shorter than [`NORM_FLOOR`] that were divided by it instead of their norm (cosine only).
+    pub shorter_than_floor: usize,
+}
+
+/// Memory that evaluations share. Nothing is allocated while the shapes stay the same.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    sums: pairwise::PairwiseSums,
+    embeddings: Vec<f64>,
+    payload: Vec<f64>,
+    key_bias: Vec<f64>,
+    positive_logits: Vec<f64>,
+    norms: Vec<f64>,
+    gradient: Vec<f64>,
+    back: Vec<f64>,
+}
+
+impl Loss {
+    /// Reads the table `loss` of an experiment file.
+    pub fn from_settings(settings: &Settings) -> (Loss, Reduction) {
+        let loss = match settings.kind() {
+            "infonce-euclidean" => Loss::Euclidean(InfonceEuclidean),
+            "infonce-dot" => Loss::Dot(InfonceDot { temperature: settings.number("temperature") }),
+            _ => Loss::Cosine(InfonceCosine {
+                temperature: settings.number("temperature"),
+                symmetric: settings.flag("symmetric"),
+            }),
+        };
+        let reduction = if settings.text("reduction") == "sum" { Reduction::Sum } else { Reduction::Mean };
+        (loss, reduction)
+    }
+
+    /// One or more instances of every loss, for conformance suites.
+    pub fn examples() -> Vec<Loss> {
+        vec![
+            Loss::Euclidean(InfonceEuclidean),
+            Loss::Dot(InfonceDot { temperature: 0.7 }),
+            Loss::Cosine(InfonceCosine { temperature: 0.5, symmetric: false }),
+            Loss::Cosine(InfonceCosine { temperature: 0.5, symmetric: true }),
+        ]
+    }
+
+    /// The name of this loss in experiment files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Loss::Euclidean(_) => infonce_euclidean::KIND.name,
+            Loss::Dot(_) => infonce_dot::KIND.name,
+            Loss::Cosine(_) => infonce_cosine::KIND.name,
+        }
+    }
+
+    /// The loss of `embeddings` (d x 2N) and its gradient with respect to them, written to `gradient` (d x 2N).
+    ///
+    /// Cost: N² exponentials and about 6 d N² flops; memory O(N). Panics unless N ≥ 2 and the lengths agree.
+    pub fn evaluate(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        reduction: Reduction,
+        workspace: &mut Workspace,
+        gradient: &mut [f64],
+    ) -> Evaluation {
+        self.combine(embeddings, dim, None, reduction, workspace, gradient)
+    }
+
+    /// The gradient's linear combinations of embeddings, applied to other columns instead.
+    ///
+    /// Each column of a loss's gradient is a combination of the embeddings with coefficients that depend on them.
+    /// With z = W x these coefficients, applied to the inputs (`payload`, p x 2N), give H with G = W Σ h xᵀ.
+    fn combine(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        reduction: Reduction,
+        workspace: &mut Workspace,
+        out: &mut [f64],
+    ) -> Evaluation {
+        let count = embeddings.len() / (2 * dim);
+        assert!(
+            count >= 2 && embeddings.len() == 2 * dim * count,
+            "a contrastive loss needs N ≥ 2 pairs of views"
+        );
+        assert_eq!(out.len(), 2 * count * payload.map_or(dim, |(_, p)| p), "one output column an embedding");
+        let mut evaluation = match self {
+            Loss::Euclidean(loss) => loss.combine(embeddings, dim, payload, workspace, out),
+            Loss::Dot(loss) => loss.combine(embeddings, dim, payload, workspace, out),
+            Loss::Cosine(loss) => loss.combine(embeddings, dim, payload, workspace, out),
+        };
+        if reduction == Reduction::Mean {
+            let per_sample = 1.0 / count as f64;
+            evaluation.loss *= per_sample;
+            for value in out {
+                *value *= per_sample;
+            }
+        }
+        evaluation
+    }
+
+    /// The symmetric matrix X (p x p) with G = -W X for a linear encoder without bias, and the loss.
+    ///
+    /// `inputs` are the views, p x 2N, and `embeddings` their images, d x 2N. Every loss here depends on the
+    /// embeddings through inner products alone, hence on W through M = WᵀW, and X = -2 ∂L/∂M.
+    pub fn x_matrix(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        inputs: &[f64],
+        reduction: Reduction,
+        workspace: &mut Workspace,
+    ) -> (Matrix, Evaluation) {
+        let columns = embeddings.len() / dim;
+        let p = inputs.len() / columns;
+        let mut combined = vec![0.0; inputs.len()];
+        let evaluation =
+            self.combine(embeddings, dim, Some((inputs, p)), reduction, workspace, &mut combined);
+        let mut x = Matrix::zeros(p, p);
+        let inputs = View::new(inputs, p, columns);
+        product(
+            x.as_mut_slice(),
+            Destination::Replace,
+            -0.5,
+            View::new(&combined, p, columns),
+            inputs.transpose(),
+        );
+        (&x + x.transpose(), evaluation)
+    }
+
+    /// The loss by its definition, pair by pair, in any arithmetic: the referee of [`Loss::evaluate`].
+    ///
+    /// `first` and `second` hold N embeddings of d components each.
+    pub fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>], reduction: Reduction) -> R {
+        let sum = match self {
+            Loss::Euclidean(loss) => loss.reference(first, second),
+            Loss::Dot(loss) => loss.reference(first, second),
+            Loss::Cosine(loss) => loss.reference(first, second),
+        };
+        match reduction {
+            Reduction::Sum => sum,
+            Reduction::Mean => sum * R::from(1.0 / first.len() as f64),
+        }
+    }
+}
+
+/// -log(exp(l_ii) / Σ_j exp(l_ij)) of one row of logits, by its definition but for the shift by the largest.
+fn reference_row<R: Real>(logits: &[R], positive: usize) -> R {
+    let mut peak = logits[0].clone();
+    for logit in logits {
+        if logit.value() > peak.value() {
+            peak = logit.clone();
+        }
+    }
+    let mut sum = R::from(0.0);
+    for logit in logits {
+        sum = sum + (logit.clone() - peak.clone()).exp();
+    }
+    sum.ln() + peak - logits[positive].clone()
+}
+
+fn reference_dot<R: Real>(a: &[R], b: &[R]) -> R {
+    a.iter().zip(b).fold(R::from(0.0), |sum, (a, b)| sum + a.clone() * b.clone())
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

@@ -1,0 +1,299 @@
+//! The pairwise kernel that all losses share: a softmax over every row of an N x N matrix of logits that is
+//! never stored as a whole, and the sums that its weights form.
+//!
+//! With logits l_ij = s q_i·k_j + b_j for j ≠ i and a logit l_ii of its own for the positive pair, the weights are
+//! α_ij = exp(l_ij) / Σ_j exp(l_ij). One pass over blocks of rows computes each exponential once and uses it for
+//! its row and for its column. Cost: N² exponentials and about N² (2 d + 4 p) flops for d dimensions and a payload
+//! of p; memory: N x [`ROWS`] values.
+
+use crate::matrix::{Destination, View, product};
+
+/// Rows of logits held at a time: enough for the matrix products to run near their peak, few enough for the block
+/// to stay in the second-level cache up to N of about two thousand.
+const ROWS: usize = 64;
+
+/// A weighted difference smaller than this part of the terms it was formed from has lost more than five bits to
+/// cancellation, and is summed again term by term.
+const CANCELLATION: f64 = 1.0 / 32.0;
+
+/// What the columns of weights are to be summed into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ColumnSum {
+    /// Σ_{i≠j} α_ij (c_i - c_j).
+    Differences,
+    /// Σ_{i≠j} α_ij c_i.
+    Plain,
+}
+
+/// One softmax problem over N rows. Matrices are column-major with one sample a column.
+pub(super) struct Pairwise<'a> {
+    /// Dimension d of queries and keys.
+    pub dim: usize,
+    /// Dimension p of the payloads.
+    pub payload_dim: usize,
+    /// Number of samples N.
+    pub count: usize,
+    /// q, d x N.
+    pub queries: &'a [f64],
+    /// k, d x N.
+    pub keys: &'a [f64],
+    /// s.
+    pub scale: f64,
+    /// b, one a key.
+    pub key_bias: Option<&'a [f64]>,
+    /// l_ii, one a row.
+    pub positive_logits: &'a [f64],
+    /// r, p x N: summed over rows as Σ_{j≠i} α_ij (r_j - r_i).
+    pub row_payload: &'a [f64],
+    /// c, p x N: summed over columns.
+    pub column_payload: &'a [f64],
+    /// How columns are summed.
+    pub column_sum: ColumnSum,
+}
+
+/// What the kernel computes, and the memory it needs for it.
+#[derive(Debug, Default)]
+pub(super) struct PairwiseSums {
+    /// Σ_{j≠i} α_ij (r_j - r_i), p x N.
+    pub rows: Vec<f64>,
+    /// The column sums, p x N.
+    pub columns: Vec<f64>,
+    /// 1 - α_ii as the sum of the other weights, one a row.
+    pub negative_weight: Vec<f64>,
+    /// Σ_{i≠j} α_ij, one a column.
+    column_weight: Vec<f64>,
+    block: Vec<f64>,
+    direct: Vec<f64>,
+}
+
+fn resize(buffer: &mut Vec<f64>, length: usize) {
+    if buffer.len() != length {
+        buffer.resize(length, 0.0);
+    }
+}
+
+impl PairwiseSums {
+    /// Solves `problem`; returns the sum over rows of log Σ_j exp(l_ij) - l_ii.
+    ///
+    /// Allocates only when the shape differs from that of the last call.
+    pub fn compute(&mut self, problem: &Pairwise<'_>) -> f64 {
+        let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
+        resize(&mut self.rows, p * n);
+        resize(&mut self.columns, p * n);
+        resize(&mut self.direct, p * n);
+        resize(&mut self.negative_weight, n);
+        resize(&mut self.column_weight, n);
+        resize(&mut self.block, n * ROWS.min(n));
+        self.columns.fill(0.0);
+        self.direct.fill(0.0);
+        self.column_weight.fill(0.0);
+
+        let keys = View::new(problem.keys, d, n).transpose();
+        let payload = View::new(problem.row_payload, p, n);
+        let mut loss = 0.0;
+        for first in (0..n).step_by(ROWS) {
+            let rows = ROWS.min(n - first);
+            let range = first * p..(first + rows) * p;
+            let block = &mut self.block[..n * rows];
+            let queries = View::new(&problem.queries[first * d..(first + rows) * d], d, rows);
+            product(block, Destination::Replace, problem.scale, keys, queries);
+            for (row, weights) in block.chunks_exact_mut(n).enumerate() {
+                let i = first + row;
+                if let Some(bias) = problem.key_bias {
+                    add(weights, bias);
+                }
+                let positive = problem.positive_logits[i];
+                weights[i] = f64::NEG_INFINITY;
+                let peak = maximum(weights).max(positive);
+                let negatives = exponentiate(weights, peak);
+                let total = negatives + (positive - peak).exp();
+                loss += if peak == positive { negatives.ln_1p() } else { total.ln() + (peak - positive) };
+                self.negative_weight[i] = negatives / total;
+                scale(weights, total.recip());
+            }
+            product(
+                &mut self.rows[range.clone()],
+                Destination::Replace,
+                1.0,
+                payload,
+                View::new(block, n, rows),
+            );
+            for row in 0..rows {
+                let i = first + row;
+                let weight = self.negative_weight[i];
+                let own = &problem.row_payload[i * p..(i + 1) * p];
+                let sum = &mut self.rows[i * p..(i + 1) * p];
+                let mut terms = 0.0;
+                let mut difference = 0.0;
+                for (s, o) in sum.iter_mut().zip(own) {
+                    terms += *s * *s + weight * weight * o * o;
+                    *s -= weight * o;
+                    difference += *s * *s;
+                }
+                if difference < CANCELLATION * CANCELLATION * terms {
+                    let weights = &mut block[row * n..(row + 1) * n];
+                    sum_directly(problem, i, weights, sum, &mut self.direct);
+                    if problem.column_sum == ColumnSum::Differences {
+                        // Its column contributions are in `direct` already.
+                        weights.fill(0.0);
+                    }
+                }
+            }
+            let block = &self.block[..n * rows];
+            let columns = View::new(&problem.column_payload[range], p, rows);
+            product(&mut self.columns, Destination::Add, 1.0, columns, View::new(block, n, rows).transpose());
+            if problem.column_sum == ColumnSum::Differences {
+                for weights in block.chunks_exact(n) {
+                    add(&mut self.column_weight, weights);
+                }
+            }
+        }
+        if problem.column_sum == ColumnSum::Differences {
+            for j in 0..n {
+                for k in j * p..(j + 1) * p {
+                    self.columns[k] += self.direct[k] - self.column_weight[j] * problem.column_payload[k];
+                }
+            }
+        }
+        loss
+    }
+}
+
+/// Row i once more, difference by difference, so that nothing cancels but what the mathematics cancels.
+fn sum_directly(problem: &Pairwise<'_>, i: usize, weights: &[f64], sum: &mut [f64], columns: &mut [f64]) {
+    let p = problem.payload_dim;
+    let own = &problem.row_payload[i * p..(i + 1) * p];
+    let own_column = &problem.column_payload[i * p..(i + 1) * p];
+    sum.fill(0.0);
+    for (j, &weight) in weights.iter().enumerate() {
+        if weight == 0.0 {
+            continue;
+        }
+        for k in 0..p {
+            sum[k] += weight * (problem.row_payload[j * p + k] - own[k]);
+        }
+        if problem.column_sum == ColumnSum::Differences {
+            for k in 0..p {
+                columns[j * p + k] += weight * (own_column[k] - problem.column_payload[j * p + k]);
+            }
+        }
+    }
+}
+
+fn add(values: &mut [f64], addend: &[f64]) {
+    for (value, a) in values.iter_mut().zip(addend) {
+        *value += a;
+    }
+}
+
+fn scale(values: &mut [f64], factor: f64) {
+    for value in values {
+        *value *= factor;
+    }
+}
+
+/// The largest value, NaN if there is one.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn maximum(values: &[f64]) -> f64 {
+    const LANES: usize = 16;
+    let mut lanes = [f64::NEG_INFINITY; LANES];
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            // A NaN compares false and takes the lane over; so does any value after it that is not smaller, but
+            // the exponentials then carry the NaN into the loss.
+            *lane = if value <= *lane { *lane } else { value };
+        }
+    }
+    let tail = chunks.remainder().iter().copied();
+    lanes.into_iter().chain(tail).fold(f64::NEG_INFINITY, |a, b| if b <= a { a } else { b })
+}
+
+/// Replaces each value x ≤ `peak` by exp(x - peak) and returns the sum of these.
+///
+/// exp(y) = 2^n exp(r) with n the integer nearest to y / ln 2, and exp(r), |r| ≤ ln 2 / 2, by its Taylor polynomial of
+/// degree 12, whose remainder is below 1.8e-16 of the value. Results below 2^-1021 become 0.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn exponentiate(values: &mut [f64], peak: f64) -> f64 {
+    const LANES: usize = 8;
+    let mut lanes = [0.0; LANES];
+    let mut chunks = values.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = exp_of_non_positive(*value - peak);
+            *lane += *value;
+        }
+    }
+    let mut sum = lanes.iter().sum();
+    for value in chunks.into_remainder() {
+        *value = exp_of_non_positive(*value - peak);
+        sum += *value;
+    }
+    sum
+}
+
+#[inline(always)]
+fn exp_of_non_positive(y: f64) -> f64 {
+    const SMALLEST: f64 = -707.0;
+    /// Adding 1.5 2^52 leaves the nearest integer in the low bits of the sum.
+    const ROUNDER: f64 = 6755399441055744.0;
+    const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
+    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    const INVERSE_FACTORIALS: [f64; 13] = [
+        1.0,
+        1.0,
+        1.0 / 2.0,
+        1.0 / 6.0,
+        1.0 / 24.0,
+        1.0 / 120.0,
+        1.0 / 720.0,
+        1.0 / 5_040.0,
+        1.0 / 40_320.0,
+        1.0 / 362_880.0,
+        1.0 / 3_628_800.0,
+        1.0 / 39_916_800.0,
+        1.0 / 479_001_600.0,
+    ];
+    // A NaN fails the comparison and passes through.
+    let clamped = if y < SMALLEST { SMALLEST } else { y };
+    let shifted = clamped.mul_add(std::f64::consts::LOG2_E, ROUNDER);
+    let n = shifted - ROUNDER;
+    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, clamped));
+    let mut polynomial = INVERSE_FACTORIALS[12];
+    let mut k = 12;
+    while k > 0 {
+        k -= 1;
+        polynomial = polynomial.mul_add(r, INVERSE_FACTORIALS[k]);
+    }
+    let power = f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52);
+    let value = polynomial * power;
+    if y < SMALLEST { 0.0 } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_within_two_units_in_the_last_place_down_to_underflow() {
+        let mut worst: f64 = 0.0;
+        for step in 0..200_000 {
+            let y = -706.9 * (step as f64 / 200_000.0).powi(3);
+            let mut values = [y; 3];
+            exponentiate(&mut values, 0.0);
+            worst = worst.max((values[0] - y.exp()).abs() / y.exp());
+        }
+        assert!(worst < 2.0 * f64::EPSILON, "{worst:e}");
+    }
+
+    #[test]
+    fn the_exponential_of_minus_infinity_is_zero_and_of_nan_is_nan() {
+        let mut values = [f64::NEG_INFINITY, -1e300, f64::NAN, 0.0, -800.0];
+        exponentiate(&mut values, 0.0);
+        assert_eq!(values[0], 0.0);
+        assert_eq!(values[1], 0.0);
+        assert!(values[2].is_nan());
+        assert_eq!(values[3], 1.0);
+        assert_eq!(values[4], 0.0);
+    }
+}

@@ -1,0 +1,7 @@
+//! The command-line program; see `contraflow::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contraflow::cli::main()
+}

@@ -1,0 +1,349 @@
+//! What is measured on a state: spectra with their floors, ranks, X, alignment, imbalance, uniformity.
+
+mod alignment;
+mod ranks;
+mod uniformity;
+
+pub use alignment::{alignment_matrix, alignment_score};
+pub use ranks::{effective_rank, numerical_rank, participation_ratio, stable_rank};
+pub use uniformity::view_distance_and_uniformity;
+
+use crate::encoder::{Activations, Network, Output};
+use crate::gradient::Objective;
+use crate::loss::Loss;
+use crate::matrix::{self, DecompositionError, Matrix, Svd, triangular_factor};
+use crate::record::Trajectory;
+
+/// A group of measurements that an experiment file can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// The loss.
+    Loss,
+    /// Singular values of layers, end-to-end matrix, embeddings and representations, with their floors.
+    Spectra,
+    /// Eigenvalues of X.
+    X,
+    /// Alignment matrices of adjacent layers and their scores.
+    Alignment,
+    /// Effective ranks of all spectra.
+    Ranks,
+    /// Imbalance of adjacent layers.
+    Imbalance,
+    /// Alignment and uniformity of Wang and Isola.
+    Uniformity,
+}
+
+impl Quantity {
+    /// The names that an experiment file uses, and what they mean.
+    pub const NAMES: &'static [&'static str] =
+        &["loss", "spectra", "x", "alignment", "ranks", "imbalance", "uniformity"];
+
+    /// The quantity of this name.
+    pub fn named(name: &str) -> Option<Quantity> {
+        Some(match name {
+            "loss" => Quantity::Loss,
+            "spectra" => Quantity::Spectra,
+            "x" => Quantity::X,
+            "alignment" => Quantity::Alignment,
+            "ranks" => Quantity::Ranks,
+            "imbalance" => Quantity::Imbalance,
+            "uniformity" => Quantity::Uniformity,
+            _ => return None,
+        })
+    }
+}
+
+/// What limits the accuracy of a state: the tolerances of the flow that led to it; 0 for gd and sgd, whose steps are exact
+/// up to rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Accuracy {
+    /// Relative tolerance of a step.
+    pub rtol: f64,
+    /// Absolute tolerance of a step.
+    pub atol: f64,
+}
+
+/// The inputs over which spectra of embeddings are taken.
+///
+/// For an affine network only their covariance matters: N columns shrink to d once and for all, and small singular
+/// values come from a product of factors instead of N rounded embeddings.
+#[derive(Debug)]
+pub struct SpectrumInputs {
+    inputs: Vec<f64>,
+    /// R with RᵀR the covariance of the inputs, for an affine network.
+    factor: Option<Matrix>,
+    /// Spectral norm of the inputs' factor, by which errors of weights reach embeddings.
+    scale: f64,
+    activations: Activations,
+}
+
+/// R with RᵀR the covariance (divided by n) of the columns (d x n), from the factor itself.
+fn covariance_factor(columns: &[f64], dim: usize, centred: bool) -> Matrix {
+    let n = columns.len() / dim;
+    let mut rows = Matrix::from_column_slice(dim, n, columns).transpose();
+    for mut column in rows.column_iter_mut() {
+        if centred {
+            let mean = column.mean();
+            column.add_scalar_mut(-mean);
+        }
+        column /= (n as f64).sqrt();
+    }
+    triangular_factor(&rows)
+}
+
+impl SpectrumInputs {
+    /// `inputs` is d x n.
+    pub fn new(network: &Network, inputs: Vec<f64>) -> Result<Self, DecompositionError> {
+        let affine = network.is_affine();
+        let factor = covariance_factor(&inputs, network.input_dim(), affine);
+        let scale = matrix::singular_values(&factor)?.first().copied().unwrap_or(0.0);
+        let (inputs, factor) = if affine { (Vec::new(), Some(factor)) } else { (inputs, None) };
+        Ok(SpectrumInputs { inputs, factor, scale, activations: Activations::default() })
+    }
+
+    /// Singular values of the covariance of representations or embeddings, descending.
+    fn spectrum(
+        &mut self,
+        network: &Network,
+        parameters: &[f64],
+        which: Output,
+    ) -> Result<Vec<f64>, DecompositionError> {
+        let factor = match &self.factor {
+            Some(factor) => factor * network.end_to_end(parameters, which).transpose(),
+            None => {
+                network.forward(parameters, &self.inputs, &mut self.activations);
+                let dim = match which {
+                    Output::Representation => network.representation_dim(),
+                    Output::Embedding => network.embedding_dim(),
+                };
+                covariance_factor(network.output(&self.activations, which), dim, true)
+            }
+        };
+        let dim = factor.ncols();
+        let mut values: Vec<f64> = matrix::singular_values(&factor)?.iter().map(|s| s * s).collect();
+        // C is d x d whatever the number of inputs.
+        values.resize(dim, 0.0);
+        Ok(values)
+    }
+}
+
+/// The layers of one network, decomposed.
+struct Layer {
+    label: String,
+    stage: usize,
+    weights: Matrix,
+    svd: Svd,
+    floor: f64,
+}
+
+/// What is to be measured, and how accurately the states are known.
+#[derive(Debug)]
+pub struct Observer {
+    /// The groups of measurements.
+    pub quantities: Vec<Quantity>,
+    /// What limits the accuracy of the states.
+    pub accuracy: Accuracy,
+    /// The inputs over which spectra of embeddings are taken.
+    pub inputs: SpectrumInputs,
+}
+
+impl Observer {
+    fn wants(&self, quantity: Quantity) -> bool {
+        self.quantities.contains(&quantity)
+    }
+
+    /// Measures the state `parameters` and adds a row to `trajectory`.
+    ///
+    /// `views` (d x 2N) are what the loss sees. `given_x` replaces the loss's X where a run prescribes one. Returns the
+    /// number of embeddings shorter than the cosine loss's floor. Errors where a decomposition fails, as it does on
+    /// weights that are not finite.
+    pub fn measure(
+        &mut self,
+        objective: &mut Objective,
+        parameters: &[f64],
+        views: &[f64],
+        given_x: Option<&Matrix>,
+        (time, step): (f64, u64),
+        trajectory: &mut Trajectory,
+    ) -> Result<usize, DecompositionError> {
+        let layers = self.layers(&objective.network, parameters)?;
+        // Everything that can fail is computed before the first row is written, so that columns keep one length.
+        let spectra = self.spectra(&objective.network, parameters, &layers)?;
+        let mut shorter_than_floor = 0;
+        let mut loss = None;
+        let mut eig_x = None;
+        let own_x = self.wants(Quantity::X) && given_x.is_none();
+        if own_x {
+            let (x, evaluation) = objective.x_matrix(parameters, views);
+            loss = Some(evaluation.loss);
+            shorter_than_floor = evaluation.shorter_than_floor;
+            let relative = f64::EPSILON * x.nrows() as f64 + self.accuracy.rtol;
+            let floor = relative * x_terms(objective, views) * (1.0 + largest_logit(objective));
+            eig_x = Some((matrix::symmetric_eigenvalues(&x)?, floor));
+        } else if let (true, Some(x)) = (self.wants(Quantity::X), given_x) {
+            let values = matrix::symmetric_eigenvalues(x)?;
+            let floor = f64::EPSILON * x.nrows() as f64 * x.amax();
+            eig_x = Some((values, floor));
+        }
+        if loss.is_none() && (self.wants(Quantity::Loss) || self.wants(Quantity::Uniformity)) {
+            let evaluation = objective.value(parameters, views);
+            loss = Some(evaluation.loss);
+            shorter_than_floor = evaluation.shorter_than_floor;
+        }
+
+        trajectory.begin(time, step);
+        if let (true, Some(loss)) = (self.wants(Quantity::Loss), loss) {
+            trajectory.put_number("loss", loss);
+        }
+        if let Some((values, floor)) = eig_x {
+            trajectory.put("eig_x", &[values.len()], &values);
+            trajectory.put_number("floor_eig_x", floor);
+        }
+        for (name, values, floor) in &spectra {
+            if self.wants(Quantity::Spectra) {
+                trajectory.put(&format!("sigma_{name}"), &[values.len()], values);
+                trajectory.put_number(&format!("floor_{name}"), *floor);
+            }
+            if self.wants(Quantity::Ranks) {
+                trajectory.put_number(&format!("effective_rank_{name}"), effective_rank(values));
+                trajectory.put_number(&format!("stable_rank_{name}"), stable_rank(values));
+                trajectory.put_number(&format!("participation_ratio_{name}"), participation_ratio(values));
+                trajectory
+                    .put_number(&format!("numerical_rank_{name}"), numerical_rank(values, *floor) as f64);
+            }
+        }
+        for pair in layers.windows(2).filter(|pair| pair[1].stage == pair[0].stage + 1) {
+            let (inner, outer) = (&pair[0], &pair[1]);
+            let labels = format!("{}_{}", inner.label, outer.label);
+            if self.wants(Quantity::Alignment) {
+                let alignment = alignment_matrix(&inner.svd, &outer.svd);
+                let score = alignment_score(
+                    &alignment,
+                    &inner.svd.values,
+                    inner.floor,
+                    &outer.svd.values,
+                    outer.floor,
+                );
+                put_matrix(trajectory, &format!("alignment_{labels}"), &alignment);
+                trajectory.put_number(&format!("alignment_score_{labels}"), score);
+            }
+            if self.wants(Quantity::Imbalance) {
+                put_matrix(
+                    trajectory,
+                    &format!("imbalance_{labels}"),
+                    &imbalance(&inner.weights, &outer.weights),
+                );
+            }
+        }
+        if self.wants(Quantity::Uniformity) {
+            let (distance, uniformity) =
+                view_distance_and_uniformity(objective.embeddings(), objective.network.embedding_dim());
+            trajectory.put_number("view_distance", distance);
+            trajectory.put_number("uniformity", uniformity);
+        }
+        Ok(shorter_than_floor)
+    }
+
+    fn layers(&self, network: &Network, parameters: &[f64]) -> Result<Vec<Layer>, DecompositionError> {
+        network
+            .dense_layers()
+            .map(|(stage, shape, offset)| {
+                let weights = Network::weights(shape, offset, parameters);
+                let svd = matrix::svd(&weights)?;
+                let (rows, columns) = weights.shape();
+                // Rounding of an SVD, and the error that one step's tolerance admits, by its Frobenius norm.
+                let floor = f64::EPSILON * rows.max(columns) as f64 * svd.values[0]
+                    + self.accuracy.rtol * weights.norm()
+                    + self.accuracy.atol * ((rows * columns) as f64).sqrt();
+                let label = shape.name.trim_start_matches('W').to_lowercase();
+                Ok(Layer { label, stage, weights, svd, floor })
+            })
+            .collect()
+    }
+
+    /// Name, values and floor of every spectrum.
+    fn spectra(
+        &mut self,
+        network: &Network,
+        parameters: &[f64],
+        layers: &[Layer],
+    ) -> Result<Vec<(String, Vec<f64>, f64)>, DecompositionError> {
+        if !self.wants(Quantity::Spectra) && !self.wants(Quantity::Ranks) {
+            return Ok(Vec::new());
+        }
+        let mut spectra: Vec<(String, Vec<f64>, f64)> = layers
+            .iter()
+            .map(|layer| {
+                let name = if layer.label.starts_with('p') {
+                    layer.label.clone()
+                } else {
+                    format!("w{}", layer.label)
+                };
+                (name, layer.svd.values.clone(), layer.floor)
+            })
+            .collect();
+        // An error of layer l reaches the product through the norms of all other layers.
+        let through = |layers: &[Layer]| {
+            let norm = |layer: &Layer| layer.svd.values[0];
+            (0..layers.len())
+                .map(|l| {
+                    let others = layers.iter().enumerate().filter(|(m, _)| *m != l).map(|(_, o)| norm(o));
+                    layers[l].floor * others.product::<f64>()
+                })
+                .sum::<f64>()
+        };
+        let floor = through(layers);
+        if network.is_affine() {
+            let values = matrix::singular_values(&network.end_to_end(parameters, Output::Embedding))?;
+            spectra.push(("end_to_end".to_string(), values, floor));
+        }
+        let squared = |floor: f64, scale: f64| (floor * scale) * (floor * scale);
+        let values = self.inputs.spectrum(network, parameters, Output::Embedding)?;
+        spectra.push(("embedding".to_string(), values, squared(floor, self.inputs.scale)));
+        if network.has_projector() {
+            let encoder: Vec<&Layer> = layers.iter().filter(|layer| !layer.label.starts_with('p')).collect();
+            let floor = through(&layers[..encoder.len()]);
+            let values = self.inputs.spectrum(network, parameters, Output::Representation)?;
+            spectra.push(("representation".to_string(), values, squared(floor, self.inputs.scale)));
+        }
+        Ok(spectra)
+    }
+}
+
+/// W_l W_lᵀ - W_{l+1}ᵀ W_{l+1}, which the flow of a linear network without biases conserves (Eq. 10).
+pub fn imbalance(inner: &Matrix, outer: &Matrix) -> Matrix {
+    inner * inner.transpose() - outer.transpose() * outer
+}
+
+fn put_matrix(trajectory: &mut Trajectory, name: &str, matrix: &Matrix) {
+    // Row-major in files.
+    trajectory.put(name, &[matrix.nrows(), matrix.ncols()], matrix.transpose().as_slice());
+}
+
+/// The size of the terms that X is summed from: twice the mean squared distance of views from their mean.
+fn x_terms(objective: &Objective, views: &[f64]) -> f64 {
+    let dim = objective.network.input_dim();
+    let factor = covariance_factor(views, dim, true);
+    let samples = (views.len() / (2 * dim)) as f64;
+    2.0 * factor.norm_squared() * objective.reduction.factor(1.0, samples) / temperature(&objective.loss)
+}
+
+fn temperature(loss: &Loss) -> f64 {
+    match loss {
+        Loss::Euclidean(_) => 1.0,
+        Loss::Dot(loss) => loss.temperature,
+        Loss::Cosine(loss) => loss.temperature,
+    }
+}
+
+/// A bound on the logits, hence on how strongly weights amplify relative errors of embeddings.
+fn largest_logit(objective: &Objective) -> f64 {
+    let dim = objective.network.embedding_dim();
+    let square = |z: &[f64]| z.iter().map(|v| v * v).sum::<f64>();
+    let largest = objective.embeddings().chunks_exact(dim).map(square).fold(0.0, f64::max);
+    match &objective.loss {
+        Loss::Euclidean(_) => 2.0 * largest,
+        Loss::Dot(loss) => largest / loss.temperature,
+        Loss::Cosine(loss) => 1.0 / loss.temperature,
+    }
+}

@@ -1,0 +1,109 @@
+//! What was measured along a run: named arrays whose first axis is the recorded time.
+
+use std::collections::BTreeMap;
+
+/// One named array, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Shape of one row; empty for a scalar.
+    pub row_shape: Vec<usize>,
+    /// Rows one after the other, each row-major.
+    pub values: Vec<f64>,
+}
+
+impl Column {
+    /// The row at the recorded time of this index.
+    pub fn row(&self, index: usize) -> &[f64] {
+        let length: usize = self.row_shape.iter().product();
+        &self.values[index * length..(index + 1) * length]
+    }
+}
+
+/// What was measured along a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trajectory {
+    /// Recorded times; ascending.
+    pub time: Vec<f64>,
+    /// Accepted steps (flow) or steps (gd, sgd) at each recorded time.
+    pub step: Vec<u64>,
+    /// The measurements, by name.
+    pub columns: BTreeMap<String, Column>,
+    /// Arrays without a time axis, by name: shape and values, row-major.
+    pub constants: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+}
+
+impl Trajectory {
+    /// Starts the record of a new time; every column then gets one row by [`Trajectory::put`].
+    pub fn begin(&mut self, time: f64, step: u64) {
+        self.time.push(time);
+        self.step.push(step);
+    }
+
+    /// Adds the row of the current time to the column of this name.
+    pub fn put(&mut self, name: &str, row_shape: &[usize], row: &[f64]) {
+        debug_assert_eq!(row_shape.iter().product::<usize>(), row.len(), "{name}");
+        if let Some(column) = self.columns.get_mut(name) {
+            column.values.extend_from_slice(row);
+        } else {
+            let column = Column { row_shape: row_shape.to_vec(), values: row.to_vec() };
+            self.columns.insert(name.to_string(), column);
+        }
+    }
+
+    /// Adds the number of the current time to the column of this name.
+    pub fn put_number(&mut self, name: &str, value: f64) {
+        self.put(name, &[], &[value]);
+    }
+
+    /// The last row of the column of this name.
+    pub fn last(&self, name: &str) -> Option<&[f64]> {
+        let last = self.time.len().checked_sub(1)?;
+        self.columns.get(name).map(|column| column.row(last))
+    }
+}
+
+/// What the arrays of `record.npz` hold: name (with `*` for a layer or a spectrum), shape, meaning and unit.
+pub const ARRAYS: &[(&str, &str, &str)] = &[
+    ("time", "T", "training time; under gd and sgd, rate times step"),
+    ("step", "T", "steps taken so far (accepted ones of a flow)"),
+    ("loss", "T", "the loss, with the reduction of the plan (nats)"),
+    ("sigma_w*", "T x rank", "singular values of layer W*, descending"),
+    ("sigma_p*", "T x rank", "singular values of the projector's layer P*, descending"),
+    ("sigma_end_to_end", "T x rank", "singular values of the linear map from x to z, descending"),
+    (
+        "sigma_embedding",
+        "T x d",
+        "singular values of C, the covariance of the embeddings z (Eq. 1), descending",
+    ),
+    ("sigma_representation", "T x d", "the same of the representations r, where there is a projector"),
+    ("floor_*", "T", "numerical floor of the spectrum of this name: nothing below it is a value"),
+    ("eig_x", "T x d", "eigenvalues of X (G = -W X), ascending; with the reduction of the plan"),
+    (
+        "alignment_*",
+        "T x d x d",
+        "V_{l+1}ᵀ U_l of adjacent layers; signs chosen so that its diagonal is not negative",
+    ),
+    (
+        "alignment_score_*",
+        "T",
+        "part of the squared alignment matrix that lies in blocks of equal singular values: 1 is perfect alignment",
+    ),
+    ("imbalance_*", "T x d x d", "W_l W_lᵀ - W_{l+1}ᵀ W_{l+1} of adjacent layers (Eq. 10's sign)"),
+    ("effective_rank_*", "T", "exponential of the entropy of σ/Σσ (Roy and Vetterli 2007)"),
+    ("stable_rank_*", "T", "Σσ² / max σ² (Rudelson and Vershynin 2007)"),
+    ("participation_ratio_*", "T", "(Σσ)² / Σσ²"),
+    ("numerical_rank_*", "T", "number of singular values above the floor"),
+    (
+        "view_distance",
+        "T",
+        "mean |u - u'|² of normalised positive pairs, the alignment loss of Wang and Isola 2020",
+    ),
+    (
+        "uniformity",
+        "T",
+        "log mean exp(-2 |u_i - u_j|²) over i ≠ j, normalised first views (Wang and Isola 2020)",
+    ),
+    ("pca_directions", "d x k", "principal directions of a file's samples, one a column"),
+    ("pca_variances", "k", "variance along each direction"),
+    ("pca_retained", "scalar", "part of the variance that the directions hold"),
+];

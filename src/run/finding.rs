@@ -1,0 +1,89 @@
+//! What a figure shows, in numbers: the rows of the table that `reproduce` prints.
+
+use super::store::StoredRun;
+use super::summary::Band;
+use crate::settings::Settings;
+
+/// The name under which records hold the spectrum that an experiment file calls `of`.
+pub fn spectrum_name(of: &str) -> String {
+    of.replace('-', "_")
+}
+
+/// The array that a figure draws.
+pub fn figure_array(figure: &Settings) -> String {
+    match figure.kind() {
+        "alignment" => format!("alignment_{}", figure.text("layers")),
+        _ => format!("sigma_{}", spectrum_name(figure.text("of"))),
+    }
+}
+
+/// What `runs`, the finished repeats of one cell, show of `figure` at their end, in words and numbers.
+pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
+    let numbers = |name: &str| -> Vec<f64> {
+        runs.iter().filter_map(|run| run.last(name)).filter_map(|row| row.first().copied()).collect()
+    };
+    if figure.kind() == "alignment" {
+        let array = figure_array(figure);
+        let diagonal: Vec<f64> = runs
+            .iter()
+            .filter_map(|run| {
+                let shape = &run.arrays.get(&array)?.shape;
+                let (rows, columns) = (shape[1], shape[2]);
+                let rank = rows.min(columns);
+                let last = run.last(&array)?;
+                Some((0..rank).map(|k| last[k * columns + k].abs()).sum::<f64>() / rank as f64)
+            })
+            .collect();
+        let score = numbers(&format!("alignment_score_{}", figure.text("layers")));
+        return format!("mean |A_kk| {}; alignment score {}", spread(&diagonal), spread(&score));
+    }
+    let spectrum = spectrum_name(figure.text("of"));
+    let array = figure_array(figure);
+    let extremes = |pick: fn(&[f64]) -> f64| -> Vec<f64> {
+        runs.iter().filter_map(|run| run.last(&array)).map(pick).collect()
+    };
+    let largest = extremes(|row| row.first().copied().unwrap_or(f64::NAN));
+    let smallest = extremes(|row| row.last().copied().unwrap_or(f64::NAN));
+    let floor = numbers(&format!("floor_{spectrum}"));
+    let floor_text = Band::of(&[&floor]).high.iter().copied().fold(0.0, f64::max);
+    let rank: Vec<f64> = runs
+        .iter()
+        .filter_map(|run| run.last(&array))
+        .zip(&floor)
+        .map(|(row, floor)| row.iter().filter(|value| *value > floor).count() as f64)
+        .collect();
+    // A hundredth of the largest is where a plot of spectra shows a cliff.
+    let tall: Vec<f64> = runs
+        .iter()
+        .filter_map(|run| run.last(&array))
+        .map(|row| row.iter().filter(|value| **value > 0.01 * row[0]).count() as f64)
+        .collect();
+    format!(
+        "largest {}; smallest {}; {} above 1 % of the largest; {} above the floor {floor_text:.1e}",
+        spread(&largest),
+        spread(&smallest),
+        spread(&tall),
+        spread(&rank),
+    )
+}
+
+/// Median and range.
+fn spread(values: &[f64]) -> String {
+    let rows: Vec<&[f64]> = values.chunks(1).collect();
+    let band = Band::of(&rows);
+    let show = |value: f64| {
+        if value == 0.0 || (1e-2..1e4).contains(&value.abs()) {
+            let text = format!("{value:.3}");
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        } else {
+            format!("{value:.2e}")
+        }
+    };
+    match (band.median.first(), band.low.first(), band.high.first()) {
+        (Some(&median), Some(&low), Some(&high)) if low == high => show(median),
+        (Some(&median), Some(&low), Some(&high)) => {
+            format!("{} [{}, {}]", show(median), show(low), show(high))
+        }
+        _ => "none".to_string(),
+    }
+}

@@ -1,0 +1,13 @@
+//! Drives dynamics, calls observe between steps, schedules cells, and keeps their results.
+
+mod finding;
+mod schedule;
+mod simulate;
+mod store;
+mod summary;
+
+pub use finding::{figure_array, finding, spectrum_name};
+pub use schedule::{Event, RunError, Tally, run};
+pub use simulate::{Simulation, simulate};
+pub use store::{State, Store, StoredRun};
+pub use summary::{Band, write_summary};

@@ -1,0 +1,161 @@
+//! Many plans on several cores: what is missing runs, what is there stays.
+
+use super::simulate::simulate;
+use super::store::{State, Store};
+use crate::experiment::{Experiment, Plan};
+use crate::files::FileError;
+use crate::record::Ending;
+use crate::settings::Problem;
+use rayon::prelude::*;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// What happens while plans run.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A plan's results are in the store.
+    Done {
+        /// The plan.
+        plan: &'a Plan,
+        /// Why it ended.
+        ending: Ending,
+        /// How long it took.
+        wall_seconds: f64,
+        /// What the reader should know.
+        warnings: Vec<String>,
+    },
+    /// A plan could not be run or stored.
+    Broken {
+        /// The plan.
+        plan: &'a Plan,
+        /// Why.
+        message: String,
+    },
+}
+
+/// How the plans of an experiment stand after a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Finished now.
+    pub finished: usize,
+    /// Finished earlier.
+    pub present: usize,
+    /// Ended early, now or earlier.
+    pub failed: usize,
+    /// Left unfinished by an interruption.
+    pub interrupted: usize,
+}
+
+impl Tally {
+    /// Whether every plan has finished.
+    pub fn is_complete(&self) -> bool {
+        self.failed == 0 && self.interrupted == 0
+    }
+}
+
+/// Why nothing was run.
+#[derive(Debug)]
+pub enum RunError {
+    /// The request was wrong.
+    Problem(Problem),
+    /// The store cannot be written.
+    Store(FileError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Problem(problem) => problem.fmt(f),
+            RunError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs the plans of `experiment` that `store` lacks, on `jobs` threads; with `retry`, failed ones again.
+///
+/// Results do not depend on `jobs`. A plan that fails fails alone; a store that cannot be written ends the call.
+pub fn run(
+    experiment: &Experiment,
+    store: &Store,
+    jobs: usize,
+    retry: bool,
+    interrupted: &(dyn Fn() -> bool + Sync),
+    report: &(dyn Fn(Event<'_>) + Sync),
+) -> Result<Tally, RunError> {
+    experiment.check_files().map_err(RunError::Problem)?;
+    std::fs::create_dir_all(store.root())
+        .map_err(|error| RunError::Store(FileError::io(store.root(), "cannot be created", &error)))?;
+    store.sweep_leftovers();
+    let mut tally = Tally::default();
+    let mut waiting = Vec::new();
+    for plan in &experiment.plans {
+        match store.state(plan) {
+            State::Finished => tally.present += 1,
+            State::Failed(_) if !retry => tally.failed += 1,
+            _ => waiting.push(plan),
+        }
+    }
+    let tally = Mutex::new(tally);
+    let broken_store = Mutex::new(None);
+    let work = |plan: &&Plan| {
+        if interrupted() || broken_store.lock().is_ok_and(|broken| broken.is_some()) {
+            count(&tally, |tally| tally.interrupted += 1);
+            return;
+        }
+        let start = Instant::now();
+        let simulated = catch_unwind(AssertUnwindSafe(|| {
+            plan.prepare().map(|prepared| simulate(plan, prepared, interrupted))
+        }));
+        let simulation = match simulated {
+            Ok(Ok(simulation)) => simulation,
+            Ok(Err(problem)) => {
+                count(&tally, |tally| tally.failed += 1);
+                report(Event::Broken { plan, message: problem.to_string() });
+                return;
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+                let message = format!("internal error: {}", text.unwrap_or_default());
+                count(&tally, |tally| tally.failed += 1);
+                report(Event::Broken { plan, message });
+                return;
+            }
+        };
+        if let Ending::Interrupted { .. } = simulation.ending {
+            count(&tally, |tally| tally.interrupted += 1);
+            return;
+        }
+        let wall_seconds = start.elapsed().as_secs_f64();
+        if let Err(error) = store.save(plan, &simulation, wall_seconds) {
+            count(&tally, |tally| tally.interrupted += 1);
+            if let Ok(mut broken) = broken_store.lock() {
+                broken.get_or_insert(error);
+            }
+            return;
+        }
+        let finished = simulation.ending.is_finished();
+        count(&tally, |tally| if finished { tally.finished += 1 } else { tally.failed += 1 });
+        let (ending, warnings) = (simulation.ending, simulation.warnings);
+        report(Event::Done { plan, ending, wall_seconds, warnings });
+    };
+    // One plan at a time a thread: plans differ in cost, and an idle core costs more than a lock.
+    match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
+        Ok(pool) => pool.install(|| waiting.par_iter().with_max_len(1).for_each(work)),
+        Err(_) => waiting.iter().for_each(work),
+    }
+    if let Ok(Some(error)) = broken_store.into_inner() {
+        return Err(RunError::Store(error));
+    }
+    Ok(tally.into_inner().unwrap_or_default())
+}
+
+fn count(tally: &Mutex<Tally>, change: impl FnOnce(&mut Tally)) {
+    if let Ok(mut tally) = tally.lock() {
+        change(&mut tally);
+    }
+}

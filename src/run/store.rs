@@ -1,0 +1,230 @@
+//! Results on disk: one directory a cell and repeat, whole or not there.
+
+use super::simulate::Simulation;
+use crate::experiment::{ENGINE_REVISION, Plan};
+use crate::files::{self, Array, FileError, NpzArray};
+use crate::record::{Ending, Trajectory};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const PLAN: &str = "plan.toml";
+const OUTCOME: &str = "outcome.json";
+const RECORD: &str = "record.npz";
+const STATE: &str = "state.npz";
+
+/// A directory of results.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// What the store says of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Nothing usable is there.
+    Missing,
+    /// The run did what its plan asked for.
+    Finished,
+    /// The run ended early, for this reason.
+    Failed(String),
+}
+
+/// The outcome and the arrays of one stored run.
+#[derive(Clone, Debug)]
+pub struct StoredRun {
+    /// The content of `outcome.json`.
+    pub outcome: Value,
+    /// The content of `record.npz`.
+    pub arrays: BTreeMap<String, Array>,
+}
+
+impl StoredRun {
+    /// The last row of the array of this name.
+    pub fn last(&self, name: &str) -> Option<&[f64]> {
+        let array = self.arrays.get(name)?;
+        let rows = *array.shape.first()?;
+        let length: usize = array.shape[1..].iter().product();
+        Some(&array.values[(rows.checked_sub(1)?) * length..])
+    }
+
+    /// Whether the run did what its plan asked for.
+    pub fn is_finished(&self) -> bool {
+        self.outcome["finished"] == Value::Bool(true)
+    }
+}
+
+impl Store {
+    /// The store at `root`, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Store { root: root.into() }
+    }
+
+    /// Where the store lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of a plan's results.
+    pub fn directory(&self, plan: &Plan) -> PathBuf {
+        self.root.join(plan.directory_name())
+    }
+
+    /// Whether a plan's results are there. What cannot be read counts as missing.
+    pub fn state(&self, plan: &Plan) -> State {
+        let Ok(text) = fs::read_to_string(self.directory(plan).join(OUTCOME)) else { return State::Missing };
+        match serde_json::from_str::<Value>(&text) {
+            Ok(outcome) if outcome["finished"] == Value::Bool(true) => State::Finished,
+            Ok(outcome) => match outcome["ending"].as_str() {
+                Some(_) => State::Failed(outcome["message"].as_str().unwrap_or("unknown").to_string()),
+                None => State::Missing,
+            },
+            Err(_) => State::Missing,
+        }
+    }
+
+    /// Reads a plan's results.
+    pub fn load(&self, plan: &Plan) -> Result<StoredRun, FileError> {
+        let directory = self.directory(plan);
+        let path = directory.join(OUTCOME);
+        let text =
+            fs::read_to_string(&path).map_err(|error| FileError::io(&path, "cannot be read", &error))?;
+        let outcome = serde_json::from_str(&text).map_err(|error| {
+            FileError::io(&path, "cannot be read", &io::Error::new(io::ErrorKind::InvalidData, error))
+        })?;
+        let arrays = files::read_npz(directory.join(RECORD))?;
+        Ok(StoredRun { outcome, arrays })
+    }
+
+    /// Removes what interrupted processes that no longer run have left.
+    pub fn sweep_leftovers(&self) {
+        let Ok(entries) = fs::read_dir(&self.root) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let process = name.strip_prefix(".unfinished-").and_then(|rest| rest.split('-').next());
+            let alive =
+                |process: &str| Path::new("/proc").join(process).exists() || !Path::new("/proc").exists();
+            if process.is_some_and(|process| !alive(process)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Writes a run's results under a temporary name and renames them.
+    pub fn save(&self, plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Result<(), FileError> {
+        let target = self.directory(plan);
+        let temporary =
+            self.root.join(format!(".unfinished-{}-{}", std::process::id(), plan.directory_name()));
+        let io = |path: &Path, action: &str| {
+            let (path, action) = (path.to_path_buf(), action.to_string());
+            move |error: io::Error| FileError::io(path, &action, &error)
+        };
+        fs::create_dir_all(&temporary).map_err(io(&temporary, "cannot be created"))?;
+        let written = self.write_files(&temporary, plan, simulation, wall_seconds).and_then(|()| {
+            if target.exists() {
+                fs::remove_dir_all(&target).map_err(io(&target, "cannot be replaced"))?;
+            }
+            fs::rename(&temporary, &target).map_err(io(&target, "cannot be created"))
+        });
+        if written.is_err() {
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        written
+    }
+
+    fn write_files(
+        &self,
+        directory: &Path,
+        plan: &Plan,
+        simulation: &Simulation,
+        wall_seconds: f64,
+    ) -> Result<(), FileError> {
+        let mut contents = vec![
+            (PLAN, plan.settings.to_toml().into_bytes()),
+            (RECORD, record_bytes(&simulation.trajectory)?),
+        ];
+        if simulation.ending.is_finished() {
+            contents.push((STATE, state_bytes(simulation)?));
+        }
+        let mut checksums = Map::new();
+        for (name, bytes) in &contents {
+            checksums.insert((*name).to_string(), files::sha256_hex(bytes).into());
+            files::write_atomically(directory.join(name), bytes)?;
+        }
+        let outcome = outcome(plan, simulation, wall_seconds, checksums);
+        let text = format!("{outcome:#}\n");
+        files::write_atomically(directory.join(OUTCOME), text.as_bytes())
+    }
+}
+
+fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: Map<String, Value>) -> Value {
+    let effort = simulation.effort;
+    let mut outcome = json!({
+        "finished": simulation.ending.is_finished(),
+        "ending": simulation.ending.name(),
+        "message": simulation.ending.to_string(),
+        "warnings": simulation.warnings,
+        "time": simulation.trajectory.time.last(),
+        "effort": {
+            "steps": effort.steps,
+            "rejected": effort.rejected,
+            "evaluations": effort.evaluations,
+            "dense_evaluations": effort.dense_evaluations,
+        },
+        "wall_seconds": wall_seconds,
+        "seed": plan.seed.seed,
+        "repeat": plan.seed.repeat,
+        "hash": plan.hash,
+        "version": env!("CARGO_PKG_VERSION"),
+        "engine_revision": ENGINE_REVISION,
+        "host": host(),
+        "checksums": checksums,
+    });
+    if let Ending::NonFinite { step, .. } = simulation.ending {
+        outcome["failed_step"] = json!(step);
+    }
+    outcome
+}
+
+fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_string())
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .or_else(|_| std::env::var("COMPUTERNAME"))
+        .unwrap_or_else(|_| "unknown".to_string())
+}
+
+fn record_bytes(trajectory: &Trajectory) -> Result<Vec<u8>, FileError> {
+    let times = trajectory.time.len();
+    let mut shapes: Vec<(&str, Vec<usize>, &[f64])> = vec![("time", vec![times], &trajectory.time)];
+    for (name, column) in &trajectory.columns {
+        let shape = std::iter::once(times).chain(column.row_shape.iter().copied()).collect();
+        shapes.push((name, shape, &column.values));
+    }
+    for (name, (shape, values)) in &trajectory.constants {
+        shapes.push((name, shape.clone(), values));
+    }
+    let step_shape = [times];
+    let mut entries: Vec<(&str, NpzArray<'_>)> =
+        shapes.iter().map(|(name, shape, values)| (*name, NpzArray::f64(shape, values))).collect();
+    entries.push(("step", NpzArray::u64(&step_shape, &trajectory.step)));
+    files::npz_bytes(&entries)
+}
+
+fn state_bytes(simulation: &Simulation) -> Result<Vec<u8>, FileError> {
+    let arrays: Vec<(String, Vec<usize>, Vec<f64>)> = simulation
+        .network
+        .named_parameters(&simulation.parameters)
+        .into_iter()
+        .map(|(name, matrix)| {
+            let vector = name.starts_with('b');
+            let shape = if vector { vec![matrix.nrows()] } else { vec![matrix.nrows(), matrix.ncols()] };
+            (name, shape, matrix.transpose().as_slice().to_vec())
+        })
+        .collect();
+    let entries: Vec<(&str, NpzArray<'_>)> =
+        arrays.iter().map(|(name, shape, values)| (name.as_str(), NpzArray::f64(shape, values))).collect();
+    files::npz_bytes(&entries)
+}

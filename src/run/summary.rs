@@ -1,0 +1,91 @@
+//! Results for people: one table over all cells, and medians over repeats.
+
+use super::store::{Store, StoredRun};
+use crate::experiment::Experiment;
+use crate::files::{self, FileError};
+use std::collections::BTreeSet;
+
+/// Writes `summary.csv`: one row a stored cell and repeat, with the swept keys, why it ended, and the final scalars.
+pub fn write_summary(experiment: &Experiment, store: &Store) -> Result<(), FileError> {
+    let runs: Vec<_> =
+        experiment.plans.iter().filter_map(|plan| Some((plan, store.load(plan).ok()?))).collect();
+    let scalars: BTreeSet<&str> =
+        runs.iter().flat_map(|(_, run)| scalar_names(run)).filter(|name| *name != "time").collect();
+    let swept: Vec<&str> =
+        experiment.plans.first().map_or_else(Vec::new, |p| p.assignments.iter().map(|a| &*a.key).collect());
+    let mut header: Vec<String> = vec!["directory".into()];
+    header.extend(swept.iter().map(ToString::to_string));
+    header.extend(["seed", "repeat", "ending", "time", "steps", "wall_seconds"].map(String::from));
+    header.extend(scalars.iter().filter(|name| **name != "step").map(ToString::to_string));
+    let mut rows = vec![header];
+    for (plan, run) in &runs {
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:?}"));
+        let mut row = vec![plan.directory_name()];
+        row.extend(plan.assignments.iter().map(|assignment| assignment.value.to_string()));
+        row.push(plan.seed.seed.to_string());
+        row.push(plan.seed.repeat.to_string());
+        row.push(run.outcome["ending"].as_str().unwrap_or_default().to_string());
+        row.push(number(run.last("time").map(|time| time[0])));
+        row.push(run.outcome["effort"]["steps"].to_string());
+        row.push(number(run.outcome["wall_seconds"].as_f64()));
+        for name in scalars.iter().filter(|name| **name != "step") {
+            row.push(number(run.last(name).map(|values| values[0])));
+        }
+        rows.push(row);
+    }
+    files::write_atomically(store.root().join("summary.csv"), &files::csv_bytes(rows))
+}
+
+/// Names of the arrays that have one number a recorded time.
+fn scalar_names(run: &StoredRun) -> impl Iterator<Item = &str> {
+    run.arrays.iter().filter(|(_, array)| array.shape.len() == 1).map(|(name, _)| name.as_str()).filter(
+        |name| {
+            let length = |name: &str| run.arrays.get(name).map(|array| array.values.len());
+            length(name) == length("time") && !name.starts_with("pca_")
+        },
+    )
+}
+
+/// Median and range over repeats, element by element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    /// The median.
+    pub median: Vec<f64>,
+    /// The smallest.
+    pub low: Vec<f64>,
+    /// The largest.
+    pub high: Vec<f64>,
+}
+
+impl Band {
+    /// Of rows of equal length, one a repeat; elements that are not finite do not count.
+    pub fn of(rows: &[&[f64]]) -> Band {
+        let length = rows.iter().map(|row| row.len()).min().unwrap_or(0);
+        let mut band = Band { median: Vec::new(), low: Vec::new(), high: Vec::new() };
+        for k in 0..length {
+            let mut values: Vec<f64> =
+                rows.iter().map(|row| row[k]).filter(|value| value.is_finite()).collect();
+            values.sort_by(f64::total_cmp);
+            let n = values.len();
+            let (median, low, high) = match n {
+                0 => (f64::NAN, f64::NAN, f64::NAN),
+                _ => (0.5 * (values[(n - 1) / 2] + values[n / 2]), values[0], values[n - 1]),
+            };
+            band.median.push(median);
+            band.low.push(low);
+            band.high.push(high);
+        }
+        band
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_is_the_median_between_the_extremes_and_passes_over_what_is_not_finite() {
+        let band = Band::of(&[&[3.0, 1.0], &[1.0, f64::NAN], &[2.0, 5.0]]);
+        assert_eq!(band, Band { median: vec![2.0, 3.0], low: vec![1.0, 1.0], high: vec![3.0, 5.0] });
+    }
+}
