@@ -64,6 +64,7 @@ impl InfonceDot {
             keys,
             scale: inverse,
             key_bias: None,
+            largest_logit: positive_logits.iter().fold(0.0, |largest, logit| largest.max(logit.abs())),
             positive_logits,
             row_payload: key_payload,
             column_payload: query_payload,

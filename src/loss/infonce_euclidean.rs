@@ -111,6 +111,8 @@ impl InfonceEuclidean {
             keys: first,
             scale: 1.0,
             key_bias: Some(key_bias),
+            // The farthest sample is at least as far from some other one as it is from the mean.
+            largest_logit: key_bias.iter().fold(0.0, |largest, bias| largest.max(-bias)),
             positive_logits,
             row_payload: columns,
             column_payload: columns,
