@@ -215,19 +215,19 @@ impl Loss {
     }
 }
 
-/// -log(exp(l_ii) / Σ_j exp(l_ij)) of one row of logits, by its definition but for the shift by the largest.
+/// -log(exp(l_ii) / Σ_j exp(l_ij)) of one row of logits: log(1 + Σ_{j≠i} exp(l_ij - l_ii)) where l_ii is the largest, so
+/// that derivatives of saturated rows do not cancel, and shifted by the largest elsewhere.
 fn reference_row<R: Real>(logits: &[R], positive: usize) -> R {
-    let mut peak = logits[0].clone();
-    for logit in logits {
-        if logit.value() > peak.value() {
-            peak = logit.clone();
+    let mut peak = positive;
+    for (j, logit) in logits.iter().enumerate() {
+        if logit.value() > logits[peak].value() {
+            peak = j;
         }
     }
-    let mut sum = R::from(0.0);
-    for logit in logits {
-        sum = sum + (logit.clone() - peak.clone()).exp();
-    }
-    sum.ln() + peak - logits[positive].clone()
+    let others = logits.iter().enumerate().filter(|(j, _)| *j != peak).map(|(_, logit)| logit);
+    let sum = others.fold(R::from(0.0), |sum, logit| sum + (logit.clone() - logits[peak].clone()).exp());
+    let loss = (sum + R::from(1.0)).ln();
+    if peak == positive { loss } else { loss + logits[peak].clone() - logits[positive].clone() }
 }
 
 fn reference_dot<R: Real>(a: &[R], b: &[R]) -> R {

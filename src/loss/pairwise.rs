@@ -65,7 +65,13 @@ pub(super) struct PairwiseSums {
     pub negative_weight: Vec<f64>,
     /// Σ_{i≠j} α_ij, one a column.
     column_weight: Vec<f64>,
+    /// Logits, then weights up to their row's normaliser, of [`ROWS`] rows.
     block: Vec<f64>,
+    /// 1 / Σ_j exp(l_ij - largest), one a row of the block.
+    normaliser: Vec<f64>,
+    /// Column payload of the block's rows times their normalisers.
+    scaled: Vec<f64>,
+    /// What rows that were summed directly add to the columns.
     direct: Vec<f64>,
 }
 
@@ -87,6 +93,8 @@ impl PairwiseSums {
         resize(&mut self.negative_weight, n);
         resize(&mut self.column_weight, n);
         resize(&mut self.block, n * ROWS.min(n));
+        resize(&mut self.normaliser, ROWS.min(n));
+        resize(&mut self.scaled, p * ROWS.min(n));
         self.columns.fill(0.0);
         self.direct.fill(0.0);
         self.column_weight.fill(0.0);
@@ -103,18 +111,20 @@ impl PairwiseSums {
             product(block, Destination::Replace, problem.scale, keys, queries);
             for (row, weights) in block.chunks_exact_mut(n).enumerate() {
                 let i = first + row;
-                if let Some(bias) = problem.key_bias {
-                    add(weights, bias);
-                }
                 let positive = problem.positive_logits[i];
                 weights[i] = f64::NEG_INFINITY;
-                let peak = maximum(weights).max(positive);
+                let peak = match problem.key_bias {
+                    Some(bias) => maximum_of_sum(weights, bias),
+                    None => maximum(weights),
+                };
+                let peak = peak.max(positive);
                 let negatives = exponentiate(weights, peak);
                 let total = negatives + (positive - peak).exp();
                 loss += if peak == positive { negatives.ln_1p() } else { total.ln() + (peak - positive) };
                 self.negative_weight[i] = negatives / total;
-                scale(weights, total.recip());
+                self.normaliser[row] = total.recip();
             }
+            // The block holds weights up to the normaliser of their row, which is applied to sums instead.
             product(
                 &mut self.rows[range.clone()],
                 Destination::Replace,
@@ -124,33 +134,36 @@ impl PairwiseSums {
             );
             for row in 0..rows {
                 let i = first + row;
-                let weight = self.negative_weight[i];
+                let (weight, normaliser) = (self.negative_weight[i], self.normaliser[row]);
                 let own = &problem.row_payload[i * p..(i + 1) * p];
                 let sum = &mut self.rows[i * p..(i + 1) * p];
                 let mut terms = 0.0;
                 let mut difference = 0.0;
                 for (s, o) in sum.iter_mut().zip(own) {
+                    *s *= normaliser;
                     terms += *s * *s + weight * weight * o * o;
                     *s -= weight * o;
                     difference += *s * *s;
                 }
+                let weights = &mut block[row * n..(row + 1) * n];
                 if difference * tolerated * tolerated < terms {
-                    let weights = &mut block[row * n..(row + 1) * n];
-                    sum_directly(problem, i, weights, sum, &mut self.direct);
+                    sum_directly(problem, i, weights, normaliser, sum, &mut self.direct);
                     if problem.column_sum == ColumnSum::Differences {
                         // Its column contributions are in `direct` already.
                         weights.fill(0.0);
                     }
                 }
-            }
-            let block = &self.block[..n * rows];
-            let columns = View::new(&problem.column_payload[range], p, rows);
-            product(&mut self.columns, Destination::Add, 1.0, columns, View::new(block, n, rows).transpose());
-            if problem.column_sum == ColumnSum::Differences {
-                for weights in block.chunks_exact(n) {
-                    add(&mut self.column_weight, weights);
+                if problem.column_sum == ColumnSum::Differences {
+                    add_multiple(&mut self.column_weight, normaliser, weights);
+                }
+                let scaled = &mut self.scaled[row * p..(row + 1) * p];
+                for (to, from) in scaled.iter_mut().zip(&problem.column_payload[i * p..(i + 1) * p]) {
+                    *to = normaliser * from;
                 }
             }
+            let columns = View::new(&self.scaled[..p * rows], p, rows);
+            let block = View::new(&self.block[..n * rows], n, rows);
+            product(&mut self.columns, Destination::Add, 1.0, columns, block.transpose());
         }
         if problem.column_sum == ColumnSum::Differences {
             for j in 0..n {
@@ -165,11 +178,19 @@ impl PairwiseSums {
 
 /// Row i once more, difference by difference, so that nothing cancels but what the mathematics cancels.
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn sum_directly(problem: &Pairwise<'_>, i: usize, weights: &[f64], sum: &mut [f64], columns: &mut [f64]) {
+fn sum_directly(
+    problem: &Pairwise<'_>,
+    i: usize,
+    weights: &[f64],
+    normaliser: f64,
+    sum: &mut [f64],
+    columns: &mut [f64],
+) {
     let p = problem.payload_dim;
     let own = &problem.row_payload[i * p..(i + 1) * p];
     sum.fill(0.0);
-    for (other, &weight) in problem.row_payload.chunks_exact(p).zip(weights) {
+    for (other, weight) in problem.row_payload.chunks_exact(p).zip(weights) {
+        let weight = normaliser * weight;
         for ((s, r), o) in sum.iter_mut().zip(other).zip(own) {
             *s += weight * (r - o);
         }
@@ -177,7 +198,8 @@ fn sum_directly(problem: &Pairwise<'_>, i: usize, weights: &[f64], sum: &mut [f6
     if problem.column_sum == ColumnSum::Differences {
         let own = &problem.column_payload[i * p..(i + 1) * p];
         let others = problem.column_payload.chunks_exact(p);
-        for ((column, other), &weight) in columns.chunks_exact_mut(p).zip(others).zip(weights) {
+        for ((column, other), weight) in columns.chunks_exact_mut(p).zip(others).zip(weights) {
+            let weight = normaliser * weight;
             for ((c, r), o) in column.iter_mut().zip(other).zip(own) {
                 *c += weight * (o - r);
             }
@@ -185,19 +207,21 @@ fn sum_directly(problem: &Pairwise<'_>, i: usize, weights: &[f64], sum: &mut [f6
     }
 }
 
-fn add(values: &mut [f64], addend: &[f64]) {
-    for (value, a) in values.iter_mut().zip(addend) {
-        *value += a;
+/// sum += factor * values.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn add_multiple(sum: &mut [f64], factor: f64, values: &[f64]) {
+    for (s, value) in sum.iter_mut().zip(values) {
+        *s += factor * value;
     }
 }
 
-fn scale(values: &mut [f64], factor: f64) {
-    for value in values {
-        *value *= factor;
-    }
+/// The larger of two; a NaN takes over, and so does any value after it: the exponentials then carry the NaN into the loss.
+#[inline(always)]
+fn larger(value: f64, other: f64) -> f64 {
+    if value <= other { other } else { value }
 }
 
-/// The largest value, NaN if there is one.
+/// The largest value.
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn maximum(values: &[f64]) -> f64 {
     const LANES: usize = 16;
@@ -205,13 +229,32 @@ fn maximum(values: &[f64]) -> f64 {
     let mut chunks = values.chunks_exact(LANES);
     for chunk in &mut chunks {
         for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            // A NaN compares false and takes the lane over; so does any value after it that is not smaller, but
-            // the exponentials then carry the NaN into the loss.
-            *lane = if value <= *lane { *lane } else { value };
+            *lane = larger(value, *lane);
         }
     }
     let tail = chunks.remainder().iter().copied();
-    lanes.into_iter().chain(tail).fold(f64::NEG_INFINITY, |a, b| if b <= a { a } else { b })
+    lanes.into_iter().chain(tail).fold(f64::NEG_INFINITY, |peak, value| larger(value, peak))
+}
+
+/// Adds `addend` to `values` and returns the largest sum.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn maximum_of_sum(values: &mut [f64], addend: &[f64]) -> f64 {
+    const LANES: usize = 16;
+    let mut lanes = [f64::NEG_INFINITY; LANES];
+    let mut chunks = values.chunks_exact_mut(LANES);
+    let mut addends = addend.chunks_exact(LANES);
+    for (chunk, addends) in (&mut chunks).zip(&mut addends) {
+        for ((lane, value), a) in lanes.iter_mut().zip(chunk).zip(addends) {
+            *value += a;
+            *lane = larger(*value, *lane);
+        }
+    }
+    let mut peak = lanes.into_iter().fold(f64::NEG_INFINITY, |peak, value| larger(value, peak));
+    for (value, a) in chunks.into_remainder().iter_mut().zip(addends.remainder()) {
+        *value += a;
+        peak = larger(*value, peak);
+    }
+    peak
 }
 
 /// Replaces each value x ≤ `peak` by exp(x - peak) and returns the sum of these.

@@ -1,0 +1,533 @@
+//! Gradients against dual numbers and extended precision, and X against its definition.
+
+use contraflow::encoder::{Activation, Map, Network};
+use contraflow::gradient::{Objective, referee};
+use contraflow::loss::{InfonceCosine, InfonceDot, InfonceEuclidean, Loss, Reduction, Workspace};
+use contraflow::matrix::{Matrix, symmetric_eigenvalues};
+use contraflow::real::{Dual, Real};
+use dashu_float::FBig;
+use dashu_float::ops::SquareRoot;
+use dashu_float::round::mode::HalfEven;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng as ChaCha;
+use rand_distr::StandardNormal;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// The promise: errors of at most this times ε (1 + max |logit|), relative to the sum of the absolute terms.
+const PROMISE: f64 = 100.0 * f64::EPSILON;
+
+fn normals(generator: &mut ChaCha, count: usize, scale: f64) -> Vec<f64> {
+    (0..count).map(|_| scale * generator.sample::<f64, _>(StandardNormal)).collect()
+}
+
+fn column(columns: &[f64], dim: usize, i: usize) -> &[f64] {
+    &columns[i * dim..(i + 1) * dim]
+}
+
+fn square_distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Largest |logit| and the sums of the absolute terms of the gradient with respect to each embedding, by plain loops.
+fn absolute_terms(loss: &Loss, z: &[f64], dim: usize, reduction: Reduction) -> (f64, Vec<f64>) {
+    let n = z.len() / (2 * dim);
+    let mut terms = vec![0.0; z.len()];
+    let mut add = |at: usize, a: &[f64], b: &[f64], weight: f64| {
+        for k in 0..dim {
+            terms[at * dim + k] += weight * (a[k].abs() + b[k].abs());
+        }
+    };
+    let zero = vec![0.0; dim];
+    let softmax = |logits: &[f64]| -> Vec<f64> {
+        let peak = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = logits.iter().map(|l| (l - peak).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        weights.iter().map(|w| w / total).collect()
+    };
+    let mut largest: f64 = 0.0;
+    match loss {
+        Loss::Euclidean(_) => {
+            for i in 0..n {
+                let zi = column(z, dim, i);
+                let logits: Vec<f64> = (0..n)
+                    .map(|j| -0.5 * square_distance(zi, column(z, dim, if j == i { n + i } else { j })))
+                    .collect();
+                largest = logits.iter().fold(largest, |m, l| m.max(l.abs()));
+                let alpha = softmax(&logits);
+                for j in (0..n).filter(|&j| j != i) {
+                    let zj = column(z, dim, j);
+                    let difference: Vec<f64> = zi.iter().zip(zj).map(|(a, b)| a - b).collect();
+                    let positive: Vec<f64> =
+                        zi.iter().zip(column(z, dim, n + i)).map(|(a, b)| a - b).collect();
+                    add(i, &difference, &positive, alpha[j]);
+                    add(j, &difference, &zero, alpha[j]);
+                    add(n + i, &positive, &zero, alpha[j]);
+                }
+            }
+        }
+        Loss::Dot(InfonceDot { temperature }) => {
+            for i in 0..n {
+                let zi = column(z, dim, i);
+                let logits: Vec<f64> = (0..n).map(|j| dot(zi, column(z, dim, n + j)) / temperature).collect();
+                largest = logits.iter().fold(largest, |m, l| m.max(l.abs()));
+                let alpha = softmax(&logits);
+                for j in (0..n).filter(|&j| j != i) {
+                    let weight = alpha[j] / temperature;
+                    add(i, column(z, dim, n + j), column(z, dim, n + i), weight);
+                    add(n + j, zi, &zero, weight);
+                    add(n + i, zi, &zero, weight);
+                }
+            }
+        }
+        Loss::Cosine(InfonceCosine { temperature, symmetric }) => {
+            let norms: Vec<f64> = z.chunks(dim).map(|z| dot(z, z).sqrt().max(1e-12)).collect();
+            let units: Vec<f64> =
+                z.chunks(dim).zip(&norms).flat_map(|(z, norm)| z.iter().map(move |v| v / norm)).collect();
+            let of_dot = |units: &[f64]| {
+                absolute_terms(
+                    &Loss::Dot(InfonceDot { temperature: *temperature }),
+                    units,
+                    dim,
+                    Reduction::Sum,
+                )
+            };
+            let (mut peak, mut of_units) = of_dot(&units);
+            if *symmetric {
+                let swap = |v: &[f64]| [&v[v.len() / 2..], &v[..v.len() / 2]].concat();
+                let (other_peak, other) = of_dot(&swap(&units));
+                peak = peak.max(other_peak);
+                of_units.iter_mut().zip(swap(&other)).for_each(|(a, b)| *a = 0.5 * (*a + b));
+            }
+            largest = peak;
+            for (i, norm) in norms.iter().enumerate() {
+                let along: f64 = column(&units, dim, i)
+                    .iter()
+                    .zip(column(&of_units, dim, i))
+                    .map(|(u, g)| u.abs() * g)
+                    .sum();
+                for k in i * dim..(i + 1) * dim {
+                    terms[k] = (of_units[k] + units[k].abs() * along) / norm;
+                }
+            }
+        }
+    }
+    let factor = if reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 };
+    terms.iter_mut().for_each(|t| *t *= factor);
+    (largest, terms)
+}
+
+/// The same sums carried back to the parameters: the chain rule with every number replaced by its absolute value.
+fn absolute_parameter_terms(
+    network: &Network,
+    parameters: &[f64],
+    views: &[f64],
+    upstream: &[f64],
+) -> Vec<f64> {
+    let columns = views.len() / network.input_dim();
+    // Outputs between stages, and for each the sum of absolute terms that it was computed from.
+    let mut outputs = vec![views.to_vec()];
+    for stage in network.stages() {
+        let input = outputs.last().unwrap();
+        let width = input.len() / columns;
+        let mut next: Vec<f64> = Vec::new();
+        for c in 0..columns {
+            let input = column(input, width, c);
+            match &stage.map {
+                Map::Dense { shape, offset } => {
+                    for i in 0..shape.rows {
+                        let bias = if shape.bias {
+                            parameters[offset + shape.rows * shape.columns + i]
+                        } else {
+                            0.0
+                        };
+                        let sum: f64 =
+                            (0..width).map(|j| parameters[offset + j * shape.rows + i] * input[j]).sum();
+                        next.push(sum + bias);
+                    }
+                }
+                _ => panic!("dense layers only in this test"),
+            }
+        }
+        if stage.activation == Activation::Relu {
+            next.iter_mut().for_each(|v| *v = v.max(0.0));
+        } else if stage.activation == Activation::Tanh {
+            next.iter_mut().for_each(|v| *v = v.tanh());
+        }
+        outputs.push(next);
+    }
+    let mut terms = vec![0.0; parameters.len()];
+    let mut delta = upstream.to_vec();
+    for (index, stage) in network.stages().iter().enumerate().rev() {
+        let Map::Dense { shape, offset } = &stage.map else { panic!("dense layers only in this test") };
+        if stage.activation == Activation::Relu {
+            delta.iter_mut().zip(&outputs[index + 1]).for_each(|(d, o)| *d = if *o > 0.0 { *d } else { 0.0 });
+        }
+        let mut back = vec![0.0; shape.columns * columns];
+        for c in 0..columns {
+            for i in 0..shape.rows {
+                let d = delta[c * shape.rows + i];
+                for j in 0..shape.columns {
+                    terms[offset + j * shape.rows + i] += d * outputs[index][c * shape.columns + j].abs();
+                    back[c * shape.columns + j] += d * parameters[offset + j * shape.rows + i].abs();
+                }
+                if shape.bias {
+                    terms[offset + shape.rows * shape.columns + i] += d;
+                }
+            }
+        }
+        delta = back;
+    }
+    terms
+}
+
+/// One random instance; returns the worst error of the gradient in units of the promise.
+fn worst_error(loss: &Loss, judged_by: &Loss, generator: &mut ChaCha) -> f64 {
+    let depth = generator.random_range(1..=3);
+    let widths: Vec<usize> = (0..=depth).map(|_| generator.random_range(1..=5)).collect();
+    let layers: Vec<Matrix> = widths
+        .windows(2)
+        .map(|w| Matrix::from_vec(w[1], w[0], normals(generator, w[0] * w[1], 1.0)))
+        .collect();
+    let activation = [Activation::Linear, Activation::Relu, Activation::Tanh][generator.random_range(0..3)];
+    let (network, parameters) = Network::of_layers(&layers, activation);
+    let n = generator.random_range(2..=8);
+    let spread = [0.1, 1.0, 3.0][generator.random_range(0..3)];
+    let mut views = normals(generator, 2 * n * widths[0], spread);
+    if generator.random_range(0..4) == 0 {
+        // Duplicate samples, and a view that equals its sample.
+        let d = widths[0];
+        views.copy_within(0..d, d);
+        views.copy_within(0..d, n * d);
+    }
+    let reduction = if generator.random() { Reduction::Mean } else { Reduction::Sum };
+    let mut objective = Objective::new(network, *loss, reduction);
+    let mut gradient = vec![0.0; parameters.len()];
+    objective.evaluate(&parameters, &views, &mut gradient);
+    let dim = objective.network.embedding_dim();
+    let z = objective.embeddings().to_vec();
+    let short = z.chunks(dim).any(|z| dot(z, z).sqrt() < 1e-6);
+    if short && matches!(loss, Loss::Cosine(_)) {
+        // A dead ReLU leaves z = 0, where the norm has no derivative; dividing by the floor has a test of its own.
+        return 0.0;
+    }
+    let (largest, upstream) = absolute_terms(loss, &z, dim, reduction);
+    let terms = absolute_parameter_terms(&objective.network, &parameters, &views, &upstream);
+    let bound = PROMISE * (1.0 + largest);
+    (0..parameters.len())
+        .map(|k| {
+            let exact: f64 =
+                referee::derivative(&objective.network, judged_by, reduction, &parameters, &views, k);
+            let error = (gradient[k] - exact).abs();
+            if error == 0.0 { 0.0 } else { error / (bound * terms[k]) }
+        })
+        .fold(0.0, f64::max)
+}
+
+#[test]
+fn gradients_agree_with_dual_numbers_on_a_thousand_random_instances() {
+    let mut generator = ChaCha::seed_from_u64(7);
+    let losses = Loss::examples();
+    let mut worst: f64 = 0.0;
+    for instance in 0..1000 {
+        let loss = losses[instance % losses.len()];
+        let error = worst_error(&loss, &loss, &mut generator);
+        assert!(error <= 1.0, "instance {instance}, {loss:?}: {error} times the promise");
+        worst = worst.max(error);
+    }
+    println!("worst error: {worst:.3} of the promise");
+}
+
+#[test]
+fn the_gradient_check_rejects_a_temperature_that_is_wrong_in_the_tenth_digit() {
+    let mut generator = ChaCha::seed_from_u64(8);
+    let right = Loss::Dot(InfonceDot { temperature: 0.7 });
+    let wrong = Loss::Dot(InfonceDot { temperature: 0.7 * (1.0 + 1e-10) });
+    let rejected = (0..100).filter(|_| worst_error(&wrong, &right, &mut generator) > 1.0).count();
+    assert!(rejected > 90, "{rejected} of 100");
+}
+
+/// Numbers of 60 decimal digits.
+#[derive(Clone)]
+struct Big(FBig<HalfEven, 2>);
+
+const BITS: usize = 200;
+
+impl From<f64> for Big {
+    fn from(value: f64) -> Self {
+        Big(FBig::try_from(value).unwrap().with_precision(BITS).value())
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident),*) => {$(
+        impl $trait for Big {
+            type Output = Big;
+            fn $method(self, other: Big) -> Big {
+                Big($trait::$method(self.0, other.0))
+            }
+        }
+    )*};
+}
+operators!(Add add, Sub sub, Mul mul, Div div);
+
+impl Neg for Big {
+    type Output = Big;
+    fn neg(self) -> Big {
+        Big(-self.0)
+    }
+}
+
+impl Real for Big {
+    fn exp(self) -> Self {
+        Big(self.0.exp())
+    }
+    fn ln(self) -> Self {
+        Big(self.0.ln())
+    }
+    fn sqrt(self) -> Self {
+        Big(self.0.sqrt())
+    }
+    fn value(&self) -> f64 {
+        self.0.to_f64().value()
+    }
+}
+
+/// The gradient of `loss` with respect to the embeddings in extended precision.
+fn exact_gradient(loss: &Loss, z: &[f64], dim: usize, reduction: Reduction) -> Vec<f64> {
+    (0..z.len())
+        .map(|index| {
+            let dual: Vec<Vec<Dual<Big>>> = z
+                .chunks(dim)
+                .enumerate()
+                .map(|(i, z)| {
+                    let is = |k: usize| if i * dim + k == index { 1.0 } else { 0.0 };
+                    z.iter()
+                        .enumerate()
+                        .map(|(k, &v)| Dual { value: Big::from(v), derivative: Big::from(is(k)) })
+                        .collect()
+                })
+                .collect();
+            let (first, second) = dual.split_at(dual.len() / 2);
+            loss.reference(first, second, reduction).derivative.value()
+        })
+        .collect()
+}
+
+/// Embeddings of norm about 1000 whose first positive pair is saturated: 1 - α_ii = 1e-12.
+fn saturated(loss: &Loss, generator: &mut ChaCha) -> (Vec<f64>, usize) {
+    let gap = 12.0 * std::f64::consts::LN_10;
+    let unit = |generator: &mut ChaCha, dim: usize| {
+        let z = normals(generator, dim, 1.0);
+        let norm = dot(&z, &z).sqrt();
+        z.iter().map(|v| v / norm).collect::<Vec<f64>>()
+    };
+    match loss {
+        Loss::Euclidean(_) => {
+            let (n, dim) = (4, 3);
+            let first: Vec<f64> = (0..n).flat_map(|_| unit(generator, dim)).map(|v| 1e3 * v).collect();
+            let second: Vec<f64> = (0..n)
+                .flat_map(|i| {
+                    let own = column(&first, dim, i).to_vec();
+                    let nearest = (0..n)
+                        .filter(|&j| j != i)
+                        .map(|j| square_distance(&own, column(&first, dim, j)))
+                        .fold(f64::INFINITY, f64::min);
+                    let length = (nearest - 2.0 * gap).max(0.0).sqrt();
+                    let direction = unit(generator, dim);
+                    own.iter().zip(direction).map(|(z, u)| z + length * u).collect::<Vec<f64>>()
+                })
+                .collect();
+            ([first, second].concat(), dim)
+        }
+        Loss::Dot(InfonceDot { temperature }) => {
+            // Two pairs: z_i·(z'_i - z'_j) = gap τ, the rest of z_i across that difference.
+            let dim = 3;
+            let keys: Vec<Vec<f64>> =
+                (0..2).map(|_| unit(generator, dim).iter().map(|v| 1e3 * v).collect()).collect();
+            let queries = (0..2).flat_map(|i| {
+                let difference: Vec<f64> = keys[i].iter().zip(&keys[1 - i]).map(|(a, b)| a - b).collect();
+                let square = dot(&difference, &difference);
+                let free: Vec<f64> = normals(generator, dim, 600.0);
+                let along = (dot(&free, &difference) - gap * temperature) / square;
+                free.iter().zip(&difference).map(|(f, d)| f - along * d).collect::<Vec<f64>>()
+            });
+            (queries.chain(keys.concat()).collect(), dim)
+        }
+        Loss::Cosine(InfonceCosine { temperature, .. }) => {
+            let angle = (1.0 - gap * temperature).acos();
+            let turn = generator.random_range(0.0..std::f64::consts::TAU);
+            let at = |angle: f64| [1e3 * (turn + angle).cos(), 1e3 * (turn + angle).sin()];
+            ([at(0.0), at(angle), at(0.0), at(angle)].concat(), 2)
+        }
+    }
+}
+
+#[test]
+fn saturated_gradients_agree_with_extended_precision_on_fifty_cases() {
+    let mut generator = ChaCha::seed_from_u64(9);
+    let losses = [
+        Loss::Euclidean(InfonceEuclidean),
+        Loss::Dot(InfonceDot { temperature: 1.0 }),
+        Loss::Cosine(InfonceCosine { temperature: 0.02, symmetric: false }),
+        Loss::Cosine(InfonceCosine { temperature: 0.02, symmetric: true }),
+    ];
+    let mut workspace = Workspace::default();
+    let mut worst: f64 = 0.0;
+    for case in 0..52 {
+        let loss = losses[case % losses.len()];
+        let (z, dim) = saturated(&loss, &mut generator);
+        let mut gradient = vec![0.0; z.len()];
+        let evaluation = loss.evaluate(&z, dim, Reduction::Sum, &mut workspace, &mut gradient);
+        assert!(evaluation.loss.is_finite() && evaluation.loss > 0.0);
+        let exact = exact_gradient(&loss, &z, dim, Reduction::Sum);
+        let (largest, terms) = absolute_terms(&loss, &z, dim, Reduction::Sum);
+        for k in 0..z.len() {
+            let error = (gradient[k] - exact[k]).abs();
+            let relative = if error == 0.0 { 0.0 } else { error / (PROMISE * (1.0 + largest) * terms[k]) };
+            assert!(relative <= 1.0, "case {case}, {loss:?}, entry {k}: {relative} times the promise");
+            worst = worst.max(relative);
+        }
+    }
+    println!("worst error: {worst:.3} of the promise");
+}
+
+#[test]
+fn saturated_cases_are_saturated_and_the_subtraction_from_one_would_fail_them() {
+    let mut generator = ChaCha::seed_from_u64(10);
+    let loss = Loss::Euclidean(InfonceEuclidean);
+    let (z, dim) = saturated(&loss, &mut generator);
+    let mut workspace = Workspace::default();
+    let found = InfonceEuclidean.weighted_covariances(&z, dim, &z, Reduction::Sum, &mut workspace);
+    let weight = found.negative_weight.iter().copied().fold(1.0, f64::min);
+    assert!(weight > 0.3e-12 && weight < 3e-12, "{weight:e}");
+    let subtracted = 1.0 - (1.0 - weight);
+    assert!((subtracted - weight).abs() > 1e-6 * weight, "1 - α_ii loses digits that the sum keeps");
+}
+
+#[test]
+fn values_are_finite_for_embeddings_of_any_scale() {
+    let mut generator = ChaCha::seed_from_u64(11);
+    let mut workspace = Workspace::default();
+    for loss in Loss::examples() {
+        for scale in [0.0, 1e-300, 1e-12, 1.0, 1e3, 1e6] {
+            let z = normals(&mut generator, 2 * 9 * 4, scale);
+            let mut gradient = vec![f64::NAN; z.len()];
+            let evaluation = loss.evaluate(&z, 4, Reduction::Mean, &mut workspace, &mut gradient);
+            assert!(evaluation.loss.is_finite() && evaluation.loss >= 0.0, "{loss:?} at scale {scale}");
+            assert!(gradient.iter().all(|g| g.is_finite()), "{loss:?} at scale {scale}");
+            let short = z.chunks(4).filter(|z| dot(z, z).sqrt() < 1e-12).count();
+            let counted = if matches!(loss, Loss::Cosine(_)) { short } else { 0 };
+            assert_eq!(evaluation.shorter_than_floor, counted);
+        }
+    }
+}
+
+#[test]
+fn a_short_embedding_is_divided_by_the_floor_and_its_gradient_is_that_of_a_linear_map() {
+    let loss = Loss::Cosine(InfonceCosine { temperature: 0.5, symmetric: true });
+    let z = [1e-13, -2e-13, 0.4, 0.3, -0.7, 0.2, 0.5, 1.0];
+    let mut gradient = [0.0; 8];
+    let evaluation = loss.evaluate(&z, 2, Reduction::Mean, &mut Workspace::default(), &mut gradient);
+    assert_eq!(evaluation.shorter_than_floor, 1);
+    let exact = exact_gradient(&loss, &z, 2, Reduction::Mean);
+    for k in 0..8 {
+        assert!(
+            (gradient[k] - exact[k]).abs() <= 1e-13 * exact[k].abs(),
+            "{k}: {} {}",
+            gradient[k],
+            exact[k]
+        );
+    }
+}
+
+/// A linear network on random views, and its end-to-end matrix.
+fn linear_instance(generator: &mut ChaCha, loss: Loss) -> (Objective, Vec<f64>, Vec<f64>, Matrix) {
+    let w1 = Matrix::from_vec(3, 4, normals(generator, 12, 0.8));
+    let w2 = Matrix::from_vec(5, 3, normals(generator, 15, 0.8));
+    let total = &w2 * &w1;
+    let (network, parameters) = Network::of_layers(&[w1, w2], Activation::Linear);
+    let views = normals(generator, 2 * 20 * 4, 1.0);
+    (Objective::new(network, loss, Reduction::Sum), parameters, views, total)
+}
+
+#[test]
+fn x_is_symmetric_and_gives_the_gradient_of_the_end_to_end_matrix() {
+    let mut generator = ChaCha::seed_from_u64(12);
+    for loss in Loss::examples() {
+        for _ in 0..20 {
+            let (mut objective, parameters, views, total) = linear_instance(&mut generator, loss);
+            let (x, evaluation) = objective.x_matrix(&parameters, &views);
+            assert_eq!(x, x.transpose());
+            // One layer holding W has the gradient G itself.
+            let (single, flat) = Network::of_layers(std::slice::from_ref(&total), Activation::Linear);
+            let mut direct = Objective::new(single, loss, Reduction::Sum);
+            let mut gradient = vec![0.0; flat.len()];
+            let value = direct.evaluate(&flat, &views, &mut gradient);
+            let gradient = Matrix::from_vec(total.nrows(), total.ncols(), gradient);
+            // Both are sums over 40 columns of terms of size |x|, so they agree to a few hundred ε of |W| |X|.
+            let scale = total.norm() * x.norm() + gradient.norm();
+            assert!((&gradient + &total * &x).norm() < 400.0 * f64::EPSILON * scale, "{loss:?}");
+            assert!((&gradient - &total * &x).norm() > 0.1 * gradient.norm(), "the other sign is rejected");
+            assert!((value.loss - evaluation.loss).abs() < 1e-12 * value.loss.abs());
+        }
+    }
+}
+
+#[test]
+fn weighted_covariances_agree_with_their_double_sums_and_x_is_their_difference() {
+    let mut generator = ChaCha::seed_from_u64(13);
+    let loss = InfonceEuclidean;
+    let mut workspace = Workspace::default();
+    for scale in [0.1, 1.0, 4.0] {
+        let (n, d, p) = (30, 2, 3);
+        let z = normals(&mut generator, 2 * n * d, scale);
+        let x = normals(&mut generator, 2 * n * p, 1.0);
+        let found = loss.weighted_covariances(&z, d, &x, Reduction::Sum, &mut workspace);
+        let vector = |i: usize| nalgebra::DVector::from_column_slice(column(&x, p, i));
+        let (mut data, mut augmentation) = (Matrix::zeros(p, p), Matrix::zeros(p, p));
+        for i in 0..n {
+            let alpha = loss.softmax_row(&z, d, i);
+            assert!((alpha.iter().sum::<f64>() - 1.0).abs() < 1e-14);
+            let others: f64 = (0..n).filter(|&j| j != i).map(|j| alpha[j]).sum();
+            assert!((others - found.negative_weight[i]).abs() < 1e-12 * others);
+            assert!((alpha[i] - found.positive_weight()[i]).abs() < 1e-13);
+            for j in (0..n).filter(|&j| j != i) {
+                let difference = vector(i) - vector(j);
+                data += &difference * difference.transpose() * alpha[j];
+            }
+            let difference = vector(n + i) - vector(i);
+            augmentation += &difference * difference.transpose() * others;
+        }
+        let close = |a: &Matrix, b: &Matrix| (a - b).norm() < 1e-13 * b.norm();
+        assert!(close(&found.data, &data) && close(&found.augmentation, &augmentation));
+        for covariance in [&found.data, &found.augmentation] {
+            assert!(symmetric_eigenvalues(covariance).unwrap()[0] > -1e-13 * covariance.norm());
+        }
+        let (x_matrix, _) = Loss::Euclidean(loss).x_matrix(&z, d, &x, Reduction::Sum, &mut workspace);
+        assert!((x_matrix - found.x()).norm() < 1e-13 * (data.norm() + augmentation.norm()));
+    }
+}
+
+#[test]
+fn nearby_samples_far_from_the_mean_keep_their_digits() {
+    // Two tight clusters far apart: the weighted differences are a millionth of the embeddings they come from.
+    let mut generator = ChaCha::seed_from_u64(14);
+    let loss = Loss::Euclidean(InfonceEuclidean);
+    let (n, dim) = (12, 3);
+    let mut z = normals(&mut generator, 2 * n * dim, 1e-6);
+    for (i, z) in z.chunks_mut(dim).enumerate() {
+        z[0] += if i % 2 == 0 { 6.0 } else { -6.0 };
+    }
+    let mut gradient = vec![0.0; z.len()];
+    loss.evaluate(&z, dim, Reduction::Sum, &mut Workspace::default(), &mut gradient);
+    let exact = exact_gradient(&loss, &z, dim, Reduction::Sum);
+    let (largest, terms) = absolute_terms(&loss, &z, dim, Reduction::Sum);
+    for k in 0..z.len() {
+        let error = (gradient[k] - exact[k]).abs();
+        assert!(error <= PROMISE * (1.0 + largest) * terms[k], "{k}: {error:e} of {:e}", terms[k]);
+    }
+}
