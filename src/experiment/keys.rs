@@ -171,6 +171,13 @@ const NAME: Key = Key {
     about: "Name of the figure's files; absent: the experiment file's name",
 };
 
+const TITLE: Key = Key {
+    name: "title",
+    value: ValueType::Text,
+    presence: Presence::Optional,
+    about: "Title of the figure; absent: the experiment's",
+};
+
 const OF: Key = Key {
     name: "of",
     value: ValueType::Text,
@@ -182,7 +189,7 @@ const OF: Key = Key {
 pub const FIGURES: &[Kind] = &[
     Kind {
         name: "spectrum",
-        keys: &[OF, NAME],
+        keys: &[OF, NAME, TITLE],
         about: "Sorted singular values at the end, one line a cell of the sweep, median and range over repeats",
         source: "Jing et al. 2022, Figures 3 and 11",
     },
@@ -197,6 +204,7 @@ pub const FIGURES: &[Kind] = &[
                 about: "Scale of the time axis",
             },
             NAME,
+            TITLE,
         ],
         about: "Every singular value over training time, median and range over repeats",
         source: "Jing et al. 2022, Figure 6",
@@ -211,6 +219,7 @@ pub const FIGURES: &[Kind] = &[
                 about: "Which adjacent layers, as in the record's alignment arrays",
             },
             NAME,
+            TITLE,
         ],
         about: "Heat map of the absolute alignment matrix at the end, median over repeats",
         source: "Jing et al. 2022, Figure 5",

@@ -110,7 +110,7 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
         series,
         floor: (floor > 0.0).then_some(floor),
     });
-    let drawing = drawing(experiment, cells.iter().collect(), chart, "at the end");
+    let drawing = drawing(experiment, figure, cells.iter().collect(), chart, "at the end");
     Figure { name, drawing, findings: findings(figure, cells.iter()) }
 }
 
@@ -152,7 +152,7 @@ fn over_time(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
         series,
         floor: (floor > 0.0).then_some(floor),
     });
-    let drawing = drawing(experiment, vec![cell], chart, "over training");
+    let drawing = drawing(experiment, figure, vec![cell], chart, "over training");
     Some(Figure { name, drawing, findings: findings(figure, std::iter::once(cell)) })
 }
 
@@ -174,7 +174,7 @@ fn alignment(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
         values: band.median,
         range: (0.0, 1.0),
     });
-    let drawing = drawing(experiment, vec![cell], chart, "at the end");
+    let drawing = drawing(experiment, figure, vec![cell], chart, "at the end");
     Some(Figure { name, drawing, findings: findings(figure, std::iter::once(cell)) })
 }
 
@@ -221,7 +221,13 @@ fn legend_title(plan: &Plan) -> String {
     plan.assignments.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn drawing(experiment: &Experiment, cells: Vec<&Cell<'_>>, chart: Chart, when: &str) -> Drawing {
+fn drawing(
+    experiment: &Experiment,
+    figure: &Settings,
+    cells: Vec<&Cell<'_>>,
+    chart: Chart,
+    when: &str,
+) -> Drawing {
     let hashes: String =
         cells.iter().flat_map(|cell| &cell.runs).map(|run| run.outcome["hash"].to_string()).collect();
     let (planned, finished) =
@@ -236,7 +242,7 @@ fn drawing(experiment: &Experiment, cells: Vec<&Cell<'_>>, chart: Chart, when: &
         caption += &format!("; {} of {planned} runs ended early and are left out", planned - finished);
     }
     Drawing {
-        title: experiment.title.clone(),
+        title: figure.optional_text("title").unwrap_or(&experiment.title).to_string(),
         caption,
         provenance: format!(
             "contraflow {} · plans {} · {finished} runs",

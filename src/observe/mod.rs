@@ -102,12 +102,7 @@ impl SpectrumInputs {
     }
 
     /// Singular values of the covariance of representations or embeddings, descending.
-    fn spectrum(
-        &mut self,
-        network: &Network,
-        parameters: &[f64],
-        which: Output,
-    ) -> Result<Vec<f64>, DecompositionError> {
+    fn spectrum(&mut self, network: &Network, parameters: &[f64], which: Output) -> Vec<f64> {
         let factor = match &self.factor {
             Some(factor) => factor * network.end_to_end(parameters, which).transpose(),
             None => {
@@ -119,12 +114,18 @@ impl SpectrumInputs {
                 covariance_factor(network.output(&self.activations, which), dim, true)
             }
         };
-        let dim = factor.ncols();
-        let mut values: Vec<f64> = matrix::singular_values(&factor)?.iter().map(|s| s * s).collect();
+        let (rows, dim) = factor.shape();
+        let roots = or_nan(matrix::singular_values(&factor), rows.min(dim));
+        let mut values: Vec<f64> = roots.iter().map(|s| s * s).collect();
         // C is d x d whatever the number of inputs.
         values.resize(dim, 0.0);
-        Ok(values)
+        values
     }
+}
+
+/// The values, or as many NaN where there are none.
+fn or_nan(values: Result<Vec<f64>, DecompositionError>, count: usize) -> Vec<f64> {
+    values.unwrap_or_else(|_| vec![f64::NAN; count])
 }
 
 /// The layers of one network, decomposed.
@@ -155,8 +156,8 @@ impl Observer {
     /// Measures the state `parameters` and adds a row to `trajectory`.
     ///
     /// `views` (d x 2N) are what the loss sees. `given_x` replaces the loss's X where a run prescribes one. Returns the
-    /// number of embeddings shorter than the cosine loss's floor. Errors where a decomposition fails, as it does on
-    /// weights that are not finite.
+    /// number of embeddings shorter than the cosine loss's floor. What overflows although the weights are finite, such as
+    /// the end-to-end matrix of huge layers, is recorded as NaN. Errors where a layer itself cannot be decomposed.
     pub fn measure(
         &mut self,
         objective: &mut Objective,
@@ -166,9 +167,9 @@ impl Observer {
         (time, step): (f64, u64),
         trajectory: &mut Trajectory,
     ) -> Result<usize, DecompositionError> {
-        let layers = self.layers(&objective.network, parameters)?;
+        let layers = self.layers(&objective.network, parameters, step)?;
         // Everything that can fail is computed before the first row is written, so that columns keep one length.
-        let spectra = self.spectra(&objective.network, parameters, &layers)?;
+        let spectra = self.spectra(&objective.network, parameters, &layers);
         let mut shorter_than_floor = 0;
         let mut loss = None;
         let mut eig_x = None;
@@ -179,9 +180,9 @@ impl Observer {
             shorter_than_floor = evaluation.shorter_than_floor;
             let relative = f64::EPSILON * x.nrows() as f64 + self.accuracy.rtol;
             let floor = relative * x_terms(objective, views) * (1.0 + largest_logit(objective));
-            eig_x = Some((matrix::symmetric_eigenvalues(&x)?, floor));
+            eig_x = Some((or_nan(matrix::symmetric_eigenvalues(&x), x.nrows()), floor));
         } else if let (true, Some(x)) = (self.wants(Quantity::X), given_x) {
-            let values = matrix::symmetric_eigenvalues(x)?;
+            let values = or_nan(matrix::symmetric_eigenvalues(x), x.nrows());
             let floor = f64::EPSILON * x.nrows() as f64 * x.amax();
             eig_x = Some((values, floor));
         }
@@ -244,15 +245,23 @@ impl Observer {
         Ok(shorter_than_floor)
     }
 
-    fn layers(&self, network: &Network, parameters: &[f64]) -> Result<Vec<Layer>, DecompositionError> {
+    fn layers(
+        &self,
+        network: &Network,
+        parameters: &[f64],
+        step: u64,
+    ) -> Result<Vec<Layer>, DecompositionError> {
         network
             .dense_layers()
             .map(|(stage, shape, offset)| {
                 let weights = Network::weights(shape, offset, parameters);
                 let svd = matrix::svd(&weights)?;
                 let (rows, columns) = weights.shape();
-                // Rounding of an SVD, and the error that one step's tolerance admits, by its Frobenius norm.
-                let floor = f64::EPSILON * rows.max(columns) as f64 * svd.values[0]
+                // Rounding of an SVD, of every step's update (independent, so by their root), and the error that one
+                // step's tolerance admits, by its Frobenius norm.
+                let updates = (step as f64).sqrt();
+                let floor = f64::EPSILON
+                    * (rows.max(columns) as f64 * svd.values[0] + updates * weights.norm())
                     + self.accuracy.rtol * weights.norm()
                     + self.accuracy.atol * ((rows * columns) as f64).sqrt();
                 let label = shape.name.trim_start_matches('W').to_lowercase();
@@ -267,9 +276,9 @@ impl Observer {
         network: &Network,
         parameters: &[f64],
         layers: &[Layer],
-    ) -> Result<Vec<(String, Vec<f64>, f64)>, DecompositionError> {
+    ) -> Vec<(String, Vec<f64>, f64)> {
         if !self.wants(Quantity::Spectra) && !self.wants(Quantity::Ranks) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let mut spectra: Vec<(String, Vec<f64>, f64)> = layers
             .iter()
@@ -294,19 +303,20 @@ impl Observer {
         };
         let floor = through(layers);
         if network.is_affine() {
-            let values = matrix::singular_values(&network.end_to_end(parameters, Output::Embedding))?;
+            let total = network.end_to_end(parameters, Output::Embedding);
+            let values = or_nan(matrix::singular_values(&total), total.nrows().min(total.ncols()));
             spectra.push(("end_to_end".to_string(), values, floor));
         }
         let squared = |floor: f64, scale: f64| (floor * scale) * (floor * scale);
-        let values = self.inputs.spectrum(network, parameters, Output::Embedding)?;
+        let values = self.inputs.spectrum(network, parameters, Output::Embedding);
         spectra.push(("embedding".to_string(), values, squared(floor, self.inputs.scale)));
         if network.has_projector() {
             let encoder: Vec<&Layer> = layers.iter().filter(|layer| !layer.label.starts_with('p')).collect();
             let floor = through(&layers[..encoder.len()]);
-            let values = self.inputs.spectrum(network, parameters, Output::Representation)?;
+            let values = self.inputs.spectrum(network, parameters, Output::Representation);
             spectra.push(("representation".to_string(), values, squared(floor, self.inputs.scale)));
         }
-        Ok(spectra)
+        spectra
     }
 }
 

@@ -1,0 +1,442 @@
+//! The program as a user meets it: exit statuses, messages, files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const GOOD: &str = r#"title    = "A small run"
+seed     = 1
+repeats  = 2
+data     = { kind = "gaussian", dim = 4, samples = 32 }
+augment  = { kind = "block", block = 2, variance = 0.5, sides = "one" }
+encoder  = { kind = "linear", widths = [4, 4], init = { kind = "gaussian", std = 0.5 } }
+loss     = { kind = "infonce-euclidean", reduction = "mean" }
+dynamics = { kind = "flow", method = "tsit5", rtol = 1e-6, atol = 1e-9, time_end = 1.0 }
+observe  = { times = { kind = "linear", count = 5 }, quantities = ["loss", "spectra", "x"] }
+sweep    = { "augment.variance" = [0.5, 3.0] }
+figure   = { kind = "spectrum", of = "end-to-end" }
+"#;
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place { folder: TempDir::new().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    fn call(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_contraflow"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Names in the folder, sorted.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
+}
+
+/// Cell directories below `out`.
+fn cells(out: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+/// Refused with status 2, with the file, line and column, with each of `said`, and with nothing written.
+fn assert_refused(what: &str, content: impl AsRef<[u8]>, at: &str, said: &[&str]) {
+    let place = Place::new();
+    place.write("bad.toml", content);
+    assert_refused_in(&place, what, at, said);
+}
+
+fn assert_refused_in(place: &Place, what: &str, at: &str, said: &[&str]) {
+    let before = place.names();
+    for verb in [&["check", "bad.toml"][..], &["run", "bad.toml", "--out", "out"]] {
+        let output = place.call(verb);
+        let errors = errors(&output);
+        assert_eq!(status(&output), 2, "{what}: {errors}");
+        assert!(errors.starts_with(&format!("bad.toml:{at}: error: ")), "{what}: {errors}");
+        for part in said {
+            assert!(errors.contains(part), "{what} does not say {part:?}: {errors}");
+        }
+        assert!(errors.len() < 4000, "{what}: a message of {} bytes", errors.len());
+        assert!(output.stdout.is_empty(), "{what}");
+        assert_eq!(place.names(), before, "{what}: something was written");
+    }
+}
+
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replace(from, to)
+}
+
+#[test]
+fn a_good_file_is_valid() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    let output = place.call(&["check", "good.toml"]);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    assert_eq!(lines(&output), ["good.toml: valid; 2 cells, 4 runs"]);
+    assert_eq!(place.names(), ["good.toml"]);
+}
+
+#[test]
+fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
+    let long = "x".repeat(500);
+    let cases: &[(&str, String, &str, &[&str])] = &[
+        ("unknown key", with("samples = 32", "samples = 32, sampels = 3"), "4:55", &["sampels", "samples"]),
+        ("unknown section", format!("{GOOD}augmentt = 3\n"), "12:1", &["augmentt", "augment"]),
+        ("wrong type", with("samples = 32", "samples = \"32\""), "4:51", &["samples", "whole number"]),
+        ("missing key", with(", time_end = 1.0", ""), "8:12", &["time_end"]),
+        ("missing section", with("seed     = 1\n", ""), "1:1", &["seed"]),
+        ("unknown kind", with("\"gaussian\", dim", "\"gausian\", dim"), "3:20", &["gausian", "gaussian"]),
+        (
+            "widths that do not chain",
+            with("widths = [4, 4]", "widths = [5, 4]"),
+            "6:40",
+            &["5", "4 coordinates"],
+        ),
+        ("a single width", with("widths = [4, 4]", "widths = [4]"), "6:40", &["2"]),
+        ("block larger than dim", with("block = 2", "block = 5"), "5:40", &["block = 5", "1 to 4"]),
+        ("negative variance", with("[0.5, 3.0]", "[0.5, -3.0]"), "10:41", &["-3", "augment.variance"]),
+        (
+            "temperature 0",
+            with("\"infonce-euclidean\", reduction = \"mean\"", "\"infonce-dot\", temperature = 0"),
+            "7:51",
+            &["temperature"],
+        ),
+        ("N = 1", with("samples = 32", "samples = 1"), "4:51", &["samples", "at least 2"]),
+        (
+            "batch larger than samples",
+            with(
+                "\"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0",
+                "\"sgd\", rate = 0.1, steps = 3, batch = 33",
+            ),
+            "8:60",
+            &["batch = 33", "2 to 32"],
+        ),
+        (
+            "a sweep over an unknown key",
+            with("\"augment.variance\" =", "\"augment.varience\" ="),
+            "10:14",
+            &["varience", "variance"],
+        ),
+        ("an empty sweep", with("[0.5, 3.0]", "[]"), "10:35", &["empty"]),
+        ("an infinite value", with("rtol = 1e-6", "rtol = inf"), "8:53", &["rtol"]),
+        ("x of a relu encoder", with("\"linear\", widths", "\"relu\", widths"), "9:73", &["linear encoder"]),
+        ("a figure of what is not recorded", with(", \"spectra\", \"x\"", ""), "11:21", &["spectra"]),
+        ("a figure of a layer that is not there", with("\"end-to-end\"", "\"w2\""), "11:38", &["w1"]),
+        ("recording more finely than numbers go", with("count = 5", "count = 0"), "9:51", &["count"]),
+        (
+            "rank beyond the width",
+            with("std = 0.5 } }", "std = 0.5 }, projector = { kind = \"low-rank\", rank = 9 } }"),
+            "6:131",
+            &["rank = 9", "1 to 4"],
+        ),
+        ("more than the memory holds", with("samples = 32", "samples = 999999999"), "4:51", &["GiB"]),
+        (
+            "more weights than the memory holds",
+            with("widths = [4, 4]", "widths = [4, 900000, 900000, 4]"),
+            "6:40",
+            &["GiB"],
+        ),
+        ("a huge name", with("\"end-to-end\"", &format!("\"{long}\"")), "11:38", &["w1"]),
+        ("a syntax error", with("dim = 4,", "dim = = 4,"), "4:38", &[]),
+        ("a duplicate key", with("repeats  = 2", "repeats  = 2\nrepeats  = 3"), "4:1", &["repeats"]),
+    ];
+    for (what, content, at, said) in cases {
+        assert_refused(what, content, at, said);
+    }
+}
+
+#[test]
+fn hostile_files_are_refused_at_once() {
+    assert_refused("an empty file", "", "1:1", &["seed"]);
+    assert_refused("invalid UTF-8", b"seed = 1\ntitle = \"\xff\"\n", "2:10", &["UTF-8"]);
+    let brackets = format!("seed = {}", "[".repeat(10_000));
+    let place = Place::new();
+    place.write("bad.toml", &brackets);
+    let output = place.call(&["check", "bad.toml"]);
+    assert_eq!(status(&output), 2, "{}", errors(&output));
+    assert!(errors(&output).starts_with("bad.toml:1:"), "{}", errors(&output));
+    assert!(errors(&output).len() < 4000);
+    let place = Place::new();
+    place.write("bad.toml", vec![b'a'; 100 << 20]);
+    let start = Instant::now();
+    let output = place.call(&["check", "bad.toml"]);
+    assert_eq!(status(&output), 2);
+    assert!(errors(&output).contains("bad.toml") && errors(&output).contains("1 MiB"), "{}", errors(&output));
+    assert!(errors(&output).len() < 4000);
+    assert!(start.elapsed() < Duration::from_secs(20), "refused without reading it all");
+    let place = Place::new();
+    for (name, said) in [("missing.toml", "missing.toml"), (".", "folder")] {
+        let output = place.call(&["run", name]);
+        assert_eq!(status(&output), 2, "{}", errors(&output));
+        assert!(errors(&output).contains(said), "{}", errors(&output));
+    }
+}
+
+#[test]
+fn bad_data_files_are_refused_with_the_place_in_the_experiment_file_and_in_the_data() {
+    let data = "{ kind = \"gaussian\", dim = 4, samples = 32 }";
+    let cases: &[(&str, &[u8], &[&str])] = &[
+        ("data.npy", b"not an array", &["data.npy"]),
+        (
+            "data.npy",
+            b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 4), }",
+            &["data.npy"],
+        ),
+        ("data.csv", b"1,2,3,4\n5,6,7\n", &["data.csv:2"]),
+        ("data.csv", b"1,2,3,4\n5,6,x,8\n", &["data.csv:2:3"]),
+        ("data.csv", b"1,2,3,4\n5,6,nan,8\n", &["data.csv:2:3"]),
+        ("data.csv", b"1,2,3,4\n", &["at least 2"]),
+        ("data.csv", b"1,2,3\n4,5,6\n", &["3 coordinates"]),
+        ("data.idx", b"\x00\x00\x08\x03\x00\x00\x00\x02", &["data.idx"]),
+    ];
+    for (name, content, said) in cases {
+        let place = Place::new();
+        place.write(name, content);
+        place.write("bad.toml", with(data, &format!("{{ kind = \"file\", path = \"{name}\" }}")));
+        let output = place.call(&["run", "bad.toml", "--out", "out"]);
+        let errors = errors(&output);
+        assert_eq!(status(&output), 2, "{name}: {errors}");
+        assert!(errors.starts_with("bad.toml:4:") || errors.starts_with("bad.toml:6:"), "{name}: {errors}");
+        for part in *said {
+            assert!(errors.contains(part), "{name} does not say {part:?}: {errors}");
+        }
+        assert!(!place.path("out").exists(), "{name}: something was written");
+    }
+    let place = Place::new();
+    place.write("bad.toml", with(data, "{ kind = \"file\", path = \"nowhere.npy\" }"));
+    assert_refused_in(&place, "a missing data file", "4:36", &["nowhere.npy"]);
+}
+
+#[test]
+fn a_second_run_redoes_nothing_and_results_do_not_depend_on_the_number_of_jobs() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    for (out, jobs) in [("one", "1"), ("two", "2")] {
+        let output = place.call(&["run", "good.toml", "--out", out, "--jobs", jobs]);
+        assert_eq!(status(&output), 0, "{}", errors(&output));
+        assert_eq!(lines(&output).len(), 4);
+    }
+    let (one, two) = (cells(&place.path("one")), cells(&place.path("two")));
+    assert_eq!(one.len(), 4);
+    for (a, b) in one.iter().zip(&two) {
+        assert_eq!(a.file_name(), b.file_name());
+        for file in ["record.npz", "state.npz", "plan.toml"] {
+            assert_eq!(fs::read(a.join(file)).unwrap(), fs::read(b.join(file)).unwrap(), "{file}");
+        }
+    }
+    let name = one[0].file_name().unwrap().to_string_lossy().into_owned();
+    assert!(name.starts_with("augment.variance=0.5,repeat=0_"), "{name}");
+    let outcome = |cell: &Path| fs::read_to_string(cell.join("outcome.json")).unwrap();
+    let before: Vec<String> = one.iter().map(|cell| outcome(cell)).collect();
+    fs::remove_dir_all(&one[2]).unwrap();
+    let output = place.call(&["run", "good.toml", "--out", "one"]);
+    assert!(errors(&output).contains("[1/1]"), "only the missing one runs: {}", errors(&output));
+    let after: Vec<String> = cells(&place.path("one")).iter().map(|cell| outcome(cell)).collect();
+    assert_eq!(before[0], after[0]);
+    assert_eq!(before[3], after[3]);
+    assert_eq!(fs::read(one[2].join("state.npz")).unwrap(), fs::read(two[2].join("state.npz")).unwrap());
+    let summary = fs::read_to_string(place.path("one").join("summary.csv")).unwrap();
+    assert_eq!(summary.lines().count(), 5);
+    assert!(summary.starts_with("directory,augment.variance,seed,repeat,ending,time,steps"), "{summary}");
+}
+
+#[test]
+fn a_plan_file_repeats_its_cell_bit_for_bit() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    assert_eq!(status(&place.call(&["run", "good.toml", "--out", "out"])), 0);
+    let cell = cells(&place.path("out")).pop().unwrap();
+    let plan = cell.join("plan.toml");
+    assert_eq!(status(&place.call(&["run", plan.to_str().unwrap(), "--out", "again"])), 0);
+    let again = cells(&place.path("again")).pop().unwrap();
+    assert_eq!(fs::read(cell.join("record.npz")).unwrap(), fs::read(again.join("record.npz")).unwrap());
+    let hash = |cell: &Path| cell.to_string_lossy().rsplit('_').next().unwrap().to_string();
+    assert_eq!(hash(&cell), hash(&again));
+}
+
+#[test]
+fn set_overrides_keys_and_is_checked_like_the_file() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    let set = |text: &str| place.call(&["check", "good.toml", "--set", text]);
+    assert_eq!(lines(&set("repeats=5")), ["good.toml: valid; 2 cells, 10 runs"]);
+    assert_eq!(lines(&set("augment.variance=0.1")), ["good.toml: valid; 1 cell, 2 runs"]);
+    for (text, said) in [
+        ("augment.varience=1", "variance"),
+        ("augment.block=9", "1 to 4"),
+        ("dynamics.rtol=fast", "rtol"),
+        ("repeats", "="),
+    ] {
+        let output = set(text);
+        assert_eq!(status(&output), 2, "{text}");
+        assert!(errors(&output).contains(said), "{text}: {}", errors(&output));
+    }
+}
+
+#[test]
+fn a_run_that_diverges_fails_with_its_record_and_is_not_repeated_unless_asked() {
+    let place = Place::new();
+    let flow = "kind = \"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0";
+    let euclidean = "\"infonce-euclidean\", reduction = \"mean\"";
+    place.write(
+        "bad.toml",
+        with(flow, "kind = \"gd\", rate = 1e6, steps = 100")
+            .replace(euclidean, "\"infonce-dot\", temperature = 0.1")
+            .replace("repeats  = 2", "repeats  = 1"),
+    );
+    let output = place.call(&["run", "bad.toml", "--out", "out"]);
+    assert_eq!(status(&output), 1, "{}", errors(&output));
+    assert!(lines(&output).iter().any(|line| line.contains("non-finite at step")), "{:?}", lines(&output));
+    let cell = &cells(&place.path("out"))[0];
+    assert!(cell.join("record.npz").exists() && !cell.join("state.npz").exists());
+    let outcome = fs::read_to_string(cell.join("outcome.json")).unwrap();
+    assert!(outcome.contains("\"ending\": \"non-finite\"") && outcome.contains("\"finished\": false"));
+    let again = place.call(&["run", "bad.toml", "--out", "out"]);
+    assert_eq!(status(&again), 1);
+    assert!(errors(&again).contains("--retry") && !errors(&again).contains("[1/"), "{}", errors(&again));
+    let retried = place.call(&["run", "bad.toml", "--out", "out", "--retry"]);
+    assert_eq!(status(&retried), 1);
+    assert!(errors(&retried).contains("[1/"), "{}", errors(&retried));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_leaves_no_half_results_and_goes_on() {
+    let place = Place::new();
+    let flow = "kind = \"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0";
+    // A thousand runs of a few milliseconds: the signal meets one of them in the middle.
+    place.write(
+        "long.toml",
+        with(flow, "kind = \"gd\", rate = 1e-4, steps = 2000").replace("repeats  = 2", "repeats  = 500"),
+    );
+    let mut child = Command::new(env!("CARGO_BIN_EXE_contraflow"))
+        .args(["run", "long.toml", "--out", "out"])
+        .current_dir(place.folder.path())
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !place.path("out").exists() || cells(&place.path("out")).len() < 3 {
+        assert!(Instant::now() < deadline, "no results after a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let names: Vec<PathBuf> = cells(&place.path("out"));
+    assert!(names.len() < 1000, "the signal came before the end");
+    for cell in &names {
+        let name = cell.file_name().unwrap().to_string_lossy();
+        assert!(!name.starts_with('.'), "{name} is left over");
+        for file in ["plan.toml", "record.npz", "state.npz", "outcome.json"] {
+            assert!(cell.join(file).exists(), "{name} lacks {file}");
+        }
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_a_failure_and_says_so() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    place.write("file", "in the way");
+    let output = place.call(&["run", "good.toml", "--out", "file/out"]);
+    assert_eq!(status(&output), 1, "{}", errors(&output));
+    assert!(errors(&output).contains("file/out"), "{}", errors(&output));
+}
+
+#[test]
+fn reproduce_draws_the_experiments_of_the_folder_and_prints_what_they_show() {
+    let place = Place::new();
+    fs::create_dir(place.path("experiments")).unwrap();
+    place.write("experiments/my_figure.toml", format!("reproduce = true\n{GOOD}"));
+    place.write("experiments/other.toml", GOOD);
+    place.write(
+        "experiments/with_data.toml",
+        format!("reproduce = true\n{GOOD}").replace(
+            "{ kind = \"gaussian\", dim = 4, samples = 32 }",
+            "{ kind = \"file\", path = \"nowhere.npy\" }",
+        ),
+    );
+    let output = place.call(&["reproduce", "--out", "drawn"]);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    assert!(errors(&output).contains("with_data: skipped"), "{}", errors(&output));
+    let text = lines(&output).join("\n");
+    assert!(text.contains("my-figure") && text.contains("augment.variance = 3.0: largest"), "{text}");
+    assert!(!text.contains("other"), "{text}");
+    let svg = fs::read_to_string(place.path("drawn/my-figure.svg")).unwrap();
+    assert!(svg.contains("A small run") && svg.contains("2 seeds"));
+    let png = fs::read(place.path("drawn/my-figure.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
+    // Nothing is hard-coded: another file, another figure; the same file, the same bytes.
+    let again = place.call(&["reproduce", "my-figure", "--out", "drawn"]);
+    assert_eq!(status(&again), 0);
+    assert_eq!(svg, fs::read_to_string(place.path("drawn/my-figure.svg")).unwrap());
+    let changed = format!("reproduce = true\n{GOOD}").replace("[0.5, 3.0]", "[0.5, 2.0, 3.0]");
+    place.write("experiments/my_figure.toml", changed);
+    assert_eq!(status(&place.call(&["reproduce", "my_figure", "--out", "drawn"])), 0);
+    assert_ne!(svg, fs::read_to_string(place.path("drawn/my-figure.svg")).unwrap());
+    let unknown = place.call(&["reproduce", "figure_99"]);
+    assert_eq!(status(&unknown), 2);
+    assert!(errors(&unknown).contains("my_figure"), "{}", errors(&unknown));
+}
+
+#[test]
+fn schema_and_lists_name_every_kind() {
+    let place = Place::new();
+    let schema = place.call(&["schema"]);
+    let parsed: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert_eq!(parsed["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    for topic in lines(&place.call(&["list"])) {
+        let output = place.call(&["list", &topic]);
+        assert_eq!(status(&output), 0, "{topic}");
+        assert!(!output.stdout.is_empty(), "{topic}");
+    }
+    let losses = lines(&place.call(&["list", "losses"])).join("\n");
+    let text = String::from_utf8(schema.stdout).unwrap();
+    for name in ["infonce-euclidean", "infonce-dot", "infonce-cosine"] {
+        assert!(losses.contains(name) && text.contains(name));
+    }
+    let unknown = place.call(&["list", "colours"]);
+    assert_eq!(status(&unknown), 2);
+    assert!(errors(&unknown).contains("losses"));
+    assert_eq!(status(&place.call(&["fly"])), 2);
+}
