@@ -153,8 +153,8 @@ impl Augmentation {
             "full" => Noise::Full(covariance_factor(settings.path("path"), dim, settings)?),
             _ => {
                 let path = settings.path("path");
-                let array = files::read_samples(&path)
-                    .map_err(|error| settings.problem("path", error.to_string()))?;
+                let array =
+                    files::read_samples(path).map_err(|error| settings.problem("path", error.to_string()))?;
                 if array.shape != [count, dim] {
                     let message = format!(
                         "{} holds {} views of {} coordinates; the data has {count} of {dim}",

@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{DONE, FAILED, INTERRUPTED, Run, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
-use crate::run::{self, RunError, State, Store, Tally};
+use crate::run::{self, State, Store, Tally};
 use std::path::PathBuf;
 
 pub(super) fn run(arguments: &Run) -> u8 {
@@ -49,6 +49,7 @@ pub(super) fn run_missing(
     jobs: usize,
     retry: bool,
 ) -> Result<Tally, u8> {
+    experiment.check_files().map_err(|problem| refuse(&problem))?;
     let waiting = experiment.plans.iter().filter(|plan| match store.state(plan) {
         State::Finished => false,
         State::Failed(_) => retry,
@@ -57,12 +58,9 @@ pub(super) fn run_missing(
     let progress = Progress::new(&experiment.name, waiting.count());
     let tally = run::run(experiment, store, jobs, retry, &interrupted, &|event| progress.report(&event));
     progress.finish();
-    let tally = tally.map_err(|error| match error {
-        RunError::Problem(problem) => refuse(&problem),
-        RunError::Store(error) => {
-            eprintln!("error: {error}");
-            FAILED
-        }
+    let tally = tally.map_err(|error| {
+        eprintln!("error: {error}");
+        FAILED
     })?;
     if let Err(error) = run::write_summary(experiment, store) {
         eprintln!("error: {error}");

@@ -147,8 +147,7 @@ impl Dataset {
 
     fn from_file(settings: &Settings) -> Result<Dataset, Problem> {
         let path = settings.path("path");
-        let array =
-            files::read_samples(&path).map_err(|error| settings.problem("path", error.to_string()))?;
+        let array = files::read_samples(path).map_err(|error| settings.problem("path", error.to_string()))?;
         let (count, dim) = (array.shape[0], array.shape[1]);
         if count < 2 {
             let message =

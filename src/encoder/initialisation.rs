@@ -82,6 +82,9 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
+/// Weights and, where the layer has one, its bias.
+pub(super) type LayerStart = (Matrix, Option<Vec<f64>>);
+
 /// How a chain of dense layers starts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Initialisation {
@@ -114,7 +117,7 @@ impl Initialisation {
         stream: Stream,
         seed: Seed,
         settings: &Settings,
-    ) -> Result<Vec<(Matrix, Option<Vec<f64>>)>, Problem> {
+    ) -> Result<Vec<LayerStart>, Problem> {
         if let Initialisation::File { path } = self {
             return read(path, chain, settings);
         }
@@ -175,11 +178,7 @@ fn with_spectrum(u: &Matrix, scale: f64, decay: f64, v: &Matrix) -> Matrix {
     scaled * v.transpose()
 }
 
-fn read(
-    path: &Path,
-    chain: &[Shape],
-    settings: &Settings,
-) -> Result<Vec<(Matrix, Option<Vec<f64>>)>, Problem> {
+fn read(path: &Path, chain: &[Shape], settings: &Settings) -> Result<Vec<LayerStart>, Problem> {
     let arrays = files::read_npz(path).map_err(|error| settings.problem("path", error.to_string()))?;
     let take = |name: &str, wanted: &[usize]| {
         let array = arrays.get(name).ok_or_else(|| {

@@ -11,8 +11,8 @@ use crate::matrix::{self, Destination, Matrix, View, product};
 use crate::seed::{Seed, Stream};
 use crate::settings::{Constant, Key, Kind, Presence, Problem, Settings, ValueType};
 pub use activation::Activation;
-use initialisation::Initialisation;
 pub use initialisation::KINDS as INITIALISATIONS;
+use initialisation::{Initialisation, LayerStart};
 pub use projector::KINDS as PROJECTORS;
 use rand::RngExt;
 use rand_distr::StandardNormal;
@@ -284,7 +284,7 @@ impl Network {
         &mut self,
         chain: Vec<Shape>,
         activation: Activation,
-        layers: Vec<(Matrix, Option<Vec<f64>>)>,
+        layers: Vec<LayerStart>,
         parameters: &mut Vec<f64>,
     ) {
         let last = chain.len() - 1;

@@ -7,7 +7,7 @@ mod store;
 mod summary;
 
 pub use finding::{figure_array, finding, spectrum_name};
-pub use schedule::{Event, RunError, Tally, run};
+pub use schedule::{Event, Tally, run};
 pub use simulate::{Simulation, simulate};
 pub use store::{State, Store, StoredRun};
 pub use summary::{Band, write_summary};

@@ -5,9 +5,7 @@ use super::store::{State, Store};
 use crate::experiment::{Experiment, Plan};
 use crate::files::FileError;
 use crate::record::Ending;
-use crate::settings::Problem;
 use rayon::prelude::*;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -55,29 +53,10 @@ impl Tally {
     }
 }
 
-/// Why nothing was run.
-#[derive(Debug)]
-pub enum RunError {
-    /// The request was wrong.
-    Problem(Problem),
-    /// The store cannot be written.
-    Store(FileError),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Problem(problem) => problem.fmt(f),
-            RunError::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RunError {}
-
 /// Runs the plans of `experiment` that `store` lacks, on `jobs` threads; with `retry`, failed ones again.
 ///
 /// Results do not depend on `jobs`. A plan that fails fails alone; a store that cannot be written ends the call.
+/// [`Experiment::check_files`] comes first where bad input files are to be refused before anything is written.
 pub fn run(
     experiment: &Experiment,
     store: &Store,
@@ -85,10 +64,9 @@ pub fn run(
     retry: bool,
     interrupted: &(dyn Fn() -> bool + Sync),
     report: &(dyn Fn(Event<'_>) + Sync),
-) -> Result<Tally, RunError> {
-    experiment.check_files().map_err(RunError::Problem)?;
+) -> Result<Tally, FileError> {
     std::fs::create_dir_all(store.root())
-        .map_err(|error| RunError::Store(FileError::io(store.root(), "cannot be created", &error)))?;
+        .map_err(|error| FileError::io(store.root(), "cannot be created", &error))?;
     store.sweep_leftovers();
     let mut tally = Tally::default();
     let mut waiting = Vec::new();
@@ -149,7 +127,7 @@ pub fn run(
         Err(_) => waiting.iter().for_each(work),
     }
     if let Ok(Some(error)) = broken_store.into_inner() {
-        return Err(RunError::Store(error));
+        return Err(error);
     }
     Ok(tally.into_inner().unwrap_or_default())
 }

@@ -168,14 +168,21 @@ impl ValueType {
 
 fn number_range(min: f64, min_allowed: bool, max: f64) -> String {
     let has_max = max < f64::INFINITY;
+    let (min_text, max_text) = (short_number(min), short_number(max));
     match (min > f64::NEG_INFINITY, min_allowed, has_max) {
         (false, _, false) => String::new(),
-        (false, _, true) => format!(" of at most {max}"),
-        (true, false, false) => format!(" greater than {min}"),
-        (true, true, false) => format!(" of at least {min}"),
-        (true, false, true) => format!(" greater than {min} and at most {max}"),
-        (true, true, true) => format!(" from {min} to {max}"),
+        (false, _, true) => format!(" of at most {max_text}"),
+        (true, false, false) => format!(" greater than {min_text}"),
+        (true, true, false) => format!(" of at least {min_text}"),
+        (true, false, true) => format!(" greater than {min_text} and at most {max_text}"),
+        (true, true, true) => format!(" from {min_text} to {max_text}"),
     }
+}
+
+/// 0.1 and 1e-14, not 0.00000000000001.
+fn short_number(value: f64) -> String {
+    let (plain, scientific) = (value.to_string(), format!("{value:e}"));
+    if plain.len() > 8 && scientific.len() < plain.len() { scientific } else { plain }
 }
 
 fn integer_range(min: u64, max: u64) -> String {
