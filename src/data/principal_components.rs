@@ -34,13 +34,13 @@ pub(super) fn standardise(samples: &mut [f64], dim: usize) {
             variance[k] += (column[k] - mean[k]) * (column[k] - mean[k]) * per_sample;
         }
     }
+    // Rounding of the mean gives a constant coordinate a variance, so constancy is judged by the values themselves.
+    let first = samples[..dim].to_vec();
+    let constant: Vec<bool> =
+        (0..dim).map(|k| samples.iter().skip(k).step_by(dim).all(|value| *value == first[k])).collect();
     for column in samples.chunks_exact_mut(dim) {
         for k in 0..dim {
-            let centred = column[k] - mean[k];
-            // What rounding leaves of a constant coordinate is not signal.
-            let rounding = f64::EPSILON * mean[k].abs();
-            let std = variance[k].sqrt();
-            column[k] = if std > rounding { centred / std } else { 0.0 };
+            column[k] = if constant[k] { 0.0 } else { (column[k] - mean[k]) / variance[k].sqrt() };
         }
     }
 }
