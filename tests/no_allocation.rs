@@ -72,3 +72,54 @@ fn steps_and_interpolation_allocate_nothing() {
         assert!(integrator.effort().steps > 20);
     }
 }
+
+#[test]
+fn gradients_allocate_nothing_once_their_workspaces_have_grown() {
+    use contraflow::encoder::{Activation, Network};
+    use contraflow::gradient::Objective;
+    use contraflow::loss::{Loss, Reduction};
+    use contraflow::matrix::Matrix;
+
+    for activation in [Activation::Linear, Activation::Relu] {
+        for loss in Loss::examples() {
+            let entry = |scale: f64| move |i: usize, j: usize| ((3 * i + 5 * j) as f64).sin() * scale;
+            let layers = [Matrix::from_fn(16, 16, entry(0.3)), Matrix::from_fn(8, 16, entry(0.2))];
+            let (network, parameters) = Network::of_layers(&layers, activation);
+            let mut objective = Objective::new(network, loss, Reduction::Mean);
+            let views: Vec<f64> = (0..2 * 200 * 16).map(|k| (k as f64 * 1.7).sin()).collect();
+            let mut gradient = vec![0.0; parameters.len()];
+            for _ in 0..3 {
+                objective.evaluate(&parameters, &views, &mut gradient);
+            }
+            let before = allocations();
+            objective.evaluate(&parameters, &views, &mut gradient);
+            assert_eq!(allocations() - before, 0, "{loss:?}");
+        }
+    }
+}
+
+#[test]
+fn fresh_batches_allocate_nothing() {
+    use contraflow::experiment::Experiment;
+    use contraflow::stream::BatchStream;
+
+    let text = r#"
+        seed     = 1
+        data     = { kind = "gaussian", dim = 16, samples = 1000 }
+        augment  = { kind = "isotropic", variance = 0.5, sides = "two" }
+        encoder  = { kind = "linear", widths = [16, 16], init = { kind = "gaussian", std = 0.5 } }
+        loss     = { kind = "infonce-dot", temperature = 0.1 }
+        dynamics = { kind = "sgd", rate = 0.1, steps = 10, batch = 128 }
+        observe  = { times = { kind = "linear", every = 5 }, quantities = ["loss"] }
+    "#;
+    let experiment = Experiment::parse("test.toml", ".".as_ref(), text, &[]).unwrap();
+    let plan = &experiment.plans[0];
+    let prepared = plan.prepare().unwrap();
+    let mut stream = BatchStream::new(&prepared.data, &prepared.augmentation, plan.seed, 128);
+    let mut views = vec![0.0; 2 * 128 * 16];
+    let before = allocations();
+    for step in 0..10 {
+        stream.views(step, &mut views);
+    }
+    assert_eq!(allocations() - before, 0);
+}

@@ -70,10 +70,14 @@ impl InfonceDot {
             column_payload: query_payload,
             column_sum: ColumnSum::Plain,
         });
-        for (i, weight) in sums.negative_weight.iter().enumerate() {
-            for k in i * payload_dim..(i + 1) * payload_dim {
-                out_queries[k] = sums.rows[k] * inverse;
-                out_keys[k] = (sums.columns[k] - weight * query_payload[k]) * inverse;
+        for (out, sum) in out_queries.iter_mut().zip(&sums.rows) {
+            *out = sum * inverse;
+        }
+        let columns = out_keys.chunks_exact_mut(payload_dim).zip(sums.columns.chunks_exact(payload_dim));
+        let own = query_payload.chunks_exact(payload_dim).zip(&sums.negative_weight);
+        for ((out, sum), (own, weight)) in columns.zip(own) {
+            for ((out, sum), own) in out.iter_mut().zip(sum).zip(own) {
+                *out = (sum - weight * own) * inverse;
             }
         }
         loss
