@@ -441,3 +441,92 @@ fn schema_and_lists_name_every_kind() {
     assert!(errors(&unknown).contains("losses"));
     assert_eq!(status(&place.call(&["fly"])), 2);
 }
+
+#[test]
+fn damaged_results_are_reported_and_done_again() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    assert_eq!(status(&place.call(&["run", "good.toml", "--out", "out"])), 0);
+    let cells = cells(&place.path("out"));
+    let record = fs::read(cells[0].join("record.npz")).unwrap();
+    let mut broken = record.clone();
+    broken[200] ^= 1;
+    fs::write(cells[0].join("record.npz"), broken).unwrap();
+    fs::remove_file(cells[1].join("state.npz")).unwrap();
+    fs::write(cells[2].join("outcome.json"), "{").unwrap();
+    let again = place.call(&["run", "good.toml", "--out", "out"]);
+    assert_eq!(status(&again), 0, "{}", errors(&again));
+    assert!(errors(&again).contains("record.npz has another checksum"), "{}", errors(&again));
+    assert!(errors(&again).contains("[3/3]") && !errors(&again).contains("[4/"), "{}", errors(&again));
+    assert_eq!(fs::read(cells[0].join("record.npz")).unwrap(), record);
+    let idle = place.call(&["run", "good.toml", "--out", "out"]);
+    assert!(errors(&idle).contains("nothing to run, all 4 are there"), "{}", errors(&idle));
+}
+
+#[test]
+fn the_summary_has_a_row_for_everything_in_the_store() {
+    let place = Place::new();
+    place.write("good.toml", GOOD);
+    let rows = || fs::read_to_string(place.path("out/summary.csv")).unwrap().lines().count() - 1;
+    assert_eq!(status(&place.call(&["run", "good.toml", "--out", "out", "--set", "repeats=3"])), 0);
+    assert_eq!(rows(), 6);
+    assert_eq!(status(&place.call(&["run", "good.toml", "--out", "out"])), 0);
+    assert_eq!(rows(), 6);
+    let sweep = "sweep={ seed = [7, 8], \"augment.block\" = [1] }";
+    assert_eq!(status(&place.call(&["run", "good.toml", "--out", "out", "--set", sweep])), 0);
+    assert_eq!(rows(), 10);
+    let summary = fs::read_to_string(place.path("out/summary.csv")).unwrap();
+    let header: Vec<&str> = summary.lines().next().unwrap().split(',').collect();
+    assert_eq!(header.iter().filter(|name| **name == "seed").count(), 1, "{header:?}");
+    assert!(header.contains(&"augment.variance") && header.contains(&"augment.block"), "{header:?}");
+}
+
+#[test]
+fn what_would_draw_or_restart_the_wrong_thing_is_refused() {
+    let figure = "{ kind = \"spectrum\", of = \"end-to-end\" }";
+    let spectra = "\"spectra\", \"x\"";
+    let alignment = with(figure, "{ kind = \"alignment\", layers = \"2_3\" }")
+        .replace(spectra, "\"alignment\"")
+        .replace("widths = [4, 4]", "widths = [4, 4, 4]");
+    assert_refused("layers that are not adjacent", alignment, "11:43", &["2_3", "1_2"]);
+    let twice =
+        with(figure, "[{ kind = \"spectrum\", of = \"w1\" }, { kind = \"spectrum\", of = \"embedding\" }]");
+    assert_refused("two figures of one name", twice, "11:54", &["bad.svg", "name of its own"]);
+    let endless = with(
+        "\"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0",
+        "\"sgd\", rate = 0.1, steps = 1000000000000, batch = 2",
+    )
+    .replace("count = 5", "every = 1");
+    assert_refused("more recordings than memory", endless, "9:31", &["GiB", "record less often"]);
+    let wide = with("widths = [4, 4]", "widths = [4, 200000, 4]")
+        .replace(spectra, "\"imbalance\"")
+        .replace("figure ", "# ");
+    assert_refused("matrices larger than memory", wide, "9:31", &["GiB", "imbalance"]);
+
+    // A file with more layers or biases than the network has would train something else without a word.
+    let place = Place::new();
+    place.write(
+        "good.toml",
+        with("widths = [4, 4]", "widths = [4, 4, 4], bias = true").replace(", \"x\"", ""),
+    );
+    assert_eq!(status(&place.call(&["run", "good.toml", "--out", "out"])), 0);
+    let state = cells(&place.path("out"))[0].join("state.npz");
+    fs::copy(state, place.path("state.npz")).unwrap();
+    let from_file = |encoder: &str| {
+        let text = with("widths = [4, 4], init = { kind = \"gaussian\", std = 0.5 }", encoder)
+            .replace(", \"x\"", "");
+        place.write("restart.toml", text);
+        place.call(&["run", "restart.toml", "--out", "again"])
+    };
+    let file = "init = { kind = \"file\", path = \"state.npz\" }";
+    for (encoder, extra) in [
+        (format!("widths = [4, 4, 4], {file}"), "array b1"),
+        (format!("widths = [4, 4], bias = true, {file}"), "array W2"),
+    ] {
+        let output = from_file(&encoder);
+        let said = errors(&output);
+        assert_eq!(status(&output), 2, "{said}");
+        assert!(said.contains(extra) || said.contains("array b2"), "{said}");
+    }
+    assert_eq!(status(&from_file(&format!("widths = [4, 4, 4], bias = true, {file}"))), 0);
+}

@@ -24,7 +24,11 @@ pub(super) fn list(topic: Option<&str>) -> u8 {
     };
     match topic {
         None => print_line(&names()),
-        Some("quantities") => print_line(&observe::Quantity::NAMES.join("\n")),
+        Some("quantities") => {
+            for (name, about) in observe::Quantity::NAMES.iter().zip(observe::Quantity::ABOUT) {
+                print_line(&format!("{name:<12} {about}"));
+            }
+        }
         Some("arrays") => {
             for (name, shape, about) in record::ARRAYS {
                 print_line(&format!("{name:<24} {shape:<10} {about}"));

@@ -12,9 +12,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// For `total` runs under this title.
-    pub(super) fn new(title: &str, total: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    /// For `total` runs under this title, out of `planned`.
+    pub(super) fn new(title: &str, total: usize, planned: usize) -> Self {
+        if total == 0 {
+            eprintln!("{title}: nothing to run, all {planned} are there");
+        } else if !std::io::stderr().is_terminal() {
+            eprintln!("{title}: {total} {}", if total == 1 { "run" } else { "runs" });
+        }
+        let bar = (total > 0 && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta} {wide_msg}");
             let bar = ProgressBar::new(total as u64).with_prefix(title.to_string());
             match style {
@@ -22,9 +27,6 @@ impl Progress {
                 Err(_) => bar,
             }
         });
-        if bar.is_none() && total > 0 {
-            eprintln!("{title}: {total} {}", if total == 1 { "run" } else { "runs" });
-        }
         Progress { bar, total, done: AtomicUsize::new(0) }
     }
 

@@ -6,6 +6,7 @@ use crate::experiment::Experiment;
 use crate::figure;
 use crate::files::{FileError, write_atomically};
 use crate::run::Store;
+use std::collections::HashSet;
 use std::path::Path;
 
 pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
@@ -13,6 +14,18 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         Ok(experiments) => experiments,
         Err(message) => return refuse(&message),
     };
+    let mut names = HashSet::new();
+    for (experiment, figure) in
+        experiments.iter().flat_map(|e| e.figures.iter().map(move |figure| (e, figure)))
+    {
+        let name = experiment.figure_name(figure);
+        if !names.insert(name.clone()) {
+            let message = format!(
+                "another experiment of this call writes {name}.svg too; give this figure another name"
+            );
+            return refuse(&figure.problem("kind", message));
+        }
+    }
     let mut worst = DONE;
     for experiment in &experiments {
         if let Some(path) = experiment.missing_files().first() {

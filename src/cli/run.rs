@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &Run) -> u8 {
         let state = match store.state(plan) {
             State::Finished => "finished".to_string(),
             State::Failed(message) => format!("failed: {message}"),
+            State::Damaged(message) => format!("damaged: {message}"),
             State::Missing => "missing".to_string(),
         };
         print_line(&format!("{}  {state}", store.directory(plan).display()));
@@ -50,12 +51,19 @@ pub(super) fn run_missing(
     retry: bool,
 ) -> Result<Tally, u8> {
     experiment.check_files().map_err(|problem| refuse(&problem))?;
-    let waiting = experiment.plans.iter().filter(|plan| match store.state(plan) {
-        State::Finished => false,
-        State::Failed(_) => retry,
-        State::Missing => true,
-    });
-    let progress = Progress::new(&experiment.name, waiting.count());
+    let mut waiting = 0;
+    for plan in &experiment.plans {
+        waiting += usize::from(match store.state(plan) {
+            State::Finished => false,
+            State::Failed(_) => retry,
+            State::Missing => true,
+            State::Damaged(message) => {
+                eprintln!("{message}; this run is done again");
+                true
+            }
+        });
+    }
+    let progress = Progress::new(&experiment.name, waiting, experiment.plans.len());
     let tally = run::run(experiment, store, jobs, retry, &interrupted, &|event| progress.report(&event));
     progress.finish();
     let tally = tally.map_err(|error| {
@@ -67,7 +75,7 @@ pub(super) fn run_missing(
         return Err(FAILED);
     }
     if interrupted() {
-        eprintln!("interrupted; the same command goes on where it stopped");
+        eprintln!("interrupted; finished runs are kept, and the same command does the others");
     }
     Ok(tally)
 }

@@ -204,6 +204,20 @@ fn read(path: &Path, chain: &[Shape], settings: &Settings) -> Result<Vec<LayerSt
         }
         Ok(array.values.clone())
     };
+    // What the file has and the network has not would change what is trained without a word.
+    let letters: Vec<char> = chain.iter().filter_map(|shape| shape.name.chars().next()).collect();
+    let expected =
+        |name: &str| chain.iter().any(|shape| name == shape.name || shape.bias && name == shape.bias_name());
+    let ours = |name: &str| {
+        letters.iter().any(|l| name.starts_with(*l)) || letters.contains(&'W') && name.starts_with('b')
+    };
+    if let Some(name) = arrays.keys().find(|name| ours(name) && !expected(name)) {
+        let message = format!(
+            "{} has an array {name}, for which this encoder has no place; change widths or bias, or leave it out of the file",
+            path.display()
+        );
+        return Err(settings.problem("path", message));
+    }
     let mut layers = Vec::with_capacity(chain.len());
     for shape in chain {
         let weights = take(&shape.name, &[shape.rows, shape.columns])?;

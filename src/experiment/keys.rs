@@ -35,7 +35,7 @@ const MAX_STEPS: Key = Key {
     name: "max_steps",
     value: ValueType::Integer { min: 1, max: 1_000_000_000_000 },
     presence: Presence::Optional,
-    about: "Limit on attempted steps; absent: ten million",
+    about: "Limit on attempted steps; absent: one million",
 };
 
 const GRADIENT_NORM: Key = Key {

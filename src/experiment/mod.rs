@@ -4,4 +4,4 @@ mod keys;
 mod plan;
 
 pub use keys::{DYNAMICS, FIGURES, ROOT, TIMES};
-pub use plan::{Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, Plan, Prepared};
+pub use plan::{Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, Plan, Prepared, slug};

@@ -19,7 +19,11 @@ use std::path::{Path, PathBuf};
 pub const ENGINE_REVISION: u32 = 1;
 
 /// Steps that a flow may attempt where the plan does not say.
-const DEFAULT_MAX_STEPS: u64 = 10_000_000;
+const DEFAULT_MAX_STEPS: u64 = 1_000_000;
+
+/// Swept values take at most this many bytes of a directory's name, which stays below the usual limit of 255; the hash
+/// tells apart what is cut off.
+const LONGEST_NAME: usize = 180;
 
 /// The sections of a plan on which its numbers depend.
 const NUMERIC_SECTIONS: [&str; 6] = ["data", "augment", "encoder", "loss", "dynamics", "observe"];
@@ -166,11 +170,24 @@ impl Experiment {
             repeats: head.integer("repeats"),
             plans,
         };
+        let mut names = HashSet::new();
+        for figure in &experiment.figures {
+            let name = experiment.figure_name(figure);
+            if !names.insert(name.clone()) {
+                let message = format!("two figures would write {name}.svg; give each a name of its own");
+                return Err(figure.problem("kind", message));
+            }
+        }
         let mut checksums = Checksums::default();
         for plan in &mut experiment.plans {
             plan.hash = plan.compute_hash(&mut checksums);
         }
         Ok(experiment)
+    }
+
+    /// The name of a figure's files, without extension.
+    pub fn figure_name(&self, figure: &Settings) -> String {
+        figure.optional_text("name").map_or_else(|| self.name.replace('_', "-"), str::to_string)
     }
 
     /// The input files that are named and not there.
@@ -198,6 +215,13 @@ impl Experiment {
         }
         Ok(())
     }
+}
+
+/// A swept value as part of a file's name: letters, digits, signs and dots, the rest as single dashes.
+pub fn slug(value: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() || "+-.".contains(c) { c } else { ' ' };
+    let text: String = value.chars().map(kept).collect();
+    text.split_whitespace().collect::<Vec<_>>().join("-")
 }
 
 fn stem(path: &Path) -> String {
@@ -275,16 +299,12 @@ impl Plan {
     pub fn directory_name(&self) -> String {
         let mut name = String::new();
         for assignment in &self.assignments {
-            let value: String = assignment
-                .value
-                .chars()
-                .filter(|c| !c.is_whitespace())
-                .map(|c| if c.is_ascii_alphanumeric() || "+-.".contains(c) { c } else { '-' })
-                .collect();
-            let _ = write!(name, "{}={},", assignment.key, value.trim_matches('-'));
+            let _ = write!(name, "{}={},", assignment.key, slug(&assignment.value));
         }
-        // Names stay below the usual limit of 255 bytes whatever is swept; the hash tells them apart.
-        name.truncate(180);
+        if name.len() > LONGEST_NAME {
+            name.truncate(LONGEST_NAME);
+            name.push(',');
+        }
         let _ = write!(name, "repeat={}_{}", self.seed.repeat, self.hash);
         name
     }
@@ -370,6 +390,13 @@ fn check(settings: &Settings) -> Result<(), Problem> {
         let message = "augment = \"file\" gives one fixed second view, but sgd draws fresh noise every step; use flow or gd, or an additive augmentation";
         return Err(settings.problem("augment.kind", message));
     }
+    if data.kind() == "file"
+        && settings.table("augment").kind() == "file"
+        && (data.flag("standardise") || data.has("pca"))
+    {
+        let message = "standardise and pca would change the first view and leave the second as it is in its file; transform both files beforehand";
+        return Err(settings.problem("augment.kind", message));
+    }
     if matches!(dynamics.kind(), "frozen-x" | "prescribed-x") && !is_plain_linear(settings) {
         let message = format!(
             "dynamics = \"{}\" needs a linear encoder without bias and without projector, for which the gradient is -W X",
@@ -415,6 +442,31 @@ fn check_dims(settings: &Settings, dim: usize, count: Option<usize>) -> Result<(
 fn check_observe(settings: &Settings) -> Result<(), Problem> {
     let observe = settings.table("observe");
     let times = observe.table("times");
+    let recordings = match (times.kind(), times.optional_integer_u64("count")) {
+        (_, Some(count)) => count as f64,
+        _ => {
+            let dynamics = settings.table("dynamics");
+            let steps = if matches!(dynamics.kind(), "gd" | "sgd") {
+                dynamics.integer_u64("steps") as f64
+            } else {
+                0.0
+            };
+            steps / times.optional_integer_u64("every").unwrap_or(1) as f64
+        }
+    };
+    let wants = |name: &str| observe.texts("quantities").iter().any(|quantity| quantity == name);
+    let widths = settings.table("encoder").integers("widths");
+    let inner: f64 = widths[1..widths.len() - 1].iter().map(|&w| (w as f64).powi(2)).sum();
+    let matrices = f64::from(u8::from(wants("alignment"))) + f64::from(u8::from(wants("imbalance")));
+    let spectra: f64 = widths.iter().map(|&w| 2.0 * w as f64).sum::<f64>() + 64.0;
+    let bytes = 8.0 * recordings * (matrices * inner + spectra);
+    if bytes > machine_memory() {
+        let message = format!(
+            "{recordings} recordings need about {:.1} GiB, more than this machine has; record less often, or without alignment and imbalance",
+            bytes / f64::from(1 << 30)
+        );
+        return Err(times.problem("kind", message));
+    }
     if times.kind() == "linear" && times.has("count") == times.has("every") {
         return Err(
             times.problem("kind", "linear times need either count, or every (in steps, for gd and sgd)")
@@ -464,6 +516,16 @@ fn check_figures(settings: &Settings) -> Result<(), Problem> {
             }
         }
         if figure.kind() == "alignment" {
+            let pairs = adjacent_pairs(encoder);
+            if !pairs.iter().any(|pair| pair == figure.text("layers")) {
+                let allowed =
+                    if pairs.is_empty() { "none: it has one layer".to_string() } else { pairs.join(", ") };
+                let message = format!(
+                    "layers = \"{}\" are not adjacent dense layers of this encoder; allowed: {allowed}",
+                    figure.text("layers")
+                );
+                return Err(figure.problem("layers", message));
+            }
             continue;
         }
         let of = figure.text("of");
@@ -483,6 +545,18 @@ fn check_figures(settings: &Settings) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Labels of the pairs of dense trainable layers without anything between them but an activation: 1_2, 2_3, 2_p1, …
+fn adjacent_pairs(encoder: &Settings) -> Vec<String> {
+    let depth = encoder.integers("widths").len() - 1;
+    let mut labels: Vec<String> = (1..=depth).map(|l| l.to_string()).collect();
+    let projector = encoder.table("projector");
+    if projector.kind() == "trainable" {
+        let layers = projector.optional_integers("widths").map_or(1, <[usize]>::len);
+        labels.extend((1..=layers).map(|l| format!("p{l}")));
+    }
+    labels.windows(2).map(|pair| format!("{}_{}", pair[0], pair[1])).collect()
 }
 
 /// Refuses sizes that cannot fit into this machine's memory.

@@ -1,6 +1,6 @@
 //! From the records of an experiment to its drawings: which arrays become which lines, and the words around them.
 
-use crate::experiment::{Dynamics, Experiment, Plan};
+use crate::experiment::{Assignment, Dynamics, Experiment, Plan, slug};
 use crate::files::sha256_hex;
 use crate::loss::Loss;
 use crate::record::{Chart, Drawing, HeatMap, LineChart, Scale, Series};
@@ -44,16 +44,14 @@ pub fn drawings(experiment: &Experiment, store: &Store) -> (Vec<Figure>, Vec<Str
     }
     let mut composed = Vec::new();
     for figure in &experiment.figures {
-        let name =
-            figure.optional_text("name").map_or_else(|| experiment.name.replace('_', "-"), str::to_string);
+        let name = experiment.figure_name(figure);
         if figure.kind() == "spectrum" {
             composed.push(spectrum(experiment, figure, &cells, name));
         } else {
             // One chart a cell: a heat map or a bundle of lines has no room for another one.
             for cell in &cells {
-                let suffix: String = cell.plan.assignments.iter().map(|a| format!("-{}", a.value)).collect();
                 let suffix: String =
-                    suffix.chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect();
+                    cell.plan.assignments.iter().map(|a| format!("-{}", slug(&a.value))).collect();
                 let name = format!("{name}{suffix}");
                 composed.extend(if figure.kind() == "alignment" {
                     alignment(experiment, figure, cell, name)
@@ -83,13 +81,15 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
     let array = figure_array(figure);
     let of = spectrum_name(figure.text("of"));
     let last = cells.len().saturating_sub(1).max(1) as f64;
+    let by_depth = depth_tells(cells);
     let series = cells
         .iter()
         .enumerate()
+        .filter(|(_, cell)| !cell.runs.is_empty())
         .map(|(index, cell)| {
             let band = Band::of(&last_rows(&cell.runs, &array));
             Series {
-                label: short_label(cell.plan),
+                label: short_label(cell.plan, by_depth),
                 shade: index as f64 / last,
                 x: (1..=band.median.len()).map(|rank| rank as f64).collect(),
                 median: band.median,
@@ -99,7 +99,7 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
         })
         .collect();
     let floor = cells.iter().map(|cell| floor(&cell.runs, &of)).fold(0.0, f64::max);
-    let legend_title = cells.first().map_or_else(String::new, |cell| legend_title(cell.plan));
+    let legend_title = cells.first().map_or_else(String::new, |cell| legend_title(cell.plan, by_depth));
     let chart = Chart::Lines(LineChart {
         x_label: "rank of the singular value".into(),
         y_label: value_label(figure.text("of")),
@@ -166,9 +166,9 @@ fn alignment(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
     let band = Band::of(&absolute.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let (inner, outer) = figure.text("layers").split_once('_').unwrap_or(("1", "2"));
     let chart = Chart::HeatMap(HeatMap {
-        x_label: format!("left singular vector of W{}", subscript(inner)),
-        y_label: format!("right singular vector of W{}", subscript(outer)),
-        value_label: format!("|A|, A = V{}ᵀ U{}", subscript(outer), subscript(inner)),
+        x_label: format!("left singular vector of {}", layer_name(inner)),
+        y_label: format!("right singular vector of {}", layer_name(outer)),
+        value_label: format!("|A|, A = V({})ᵀ U({})", layer_name(outer), layer_name(inner)),
         rows: shape[1],
         columns: shape[2],
         values: band.median,
@@ -180,6 +180,14 @@ fn alignment(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
 
 fn subscript(label: &str) -> String {
     label.chars().map(|c| c.to_digit(10).and_then(|d| char::from_u32(0x2080 + d)).unwrap_or(c)).collect()
+}
+
+/// W₁ for "1", P₁ for "p1".
+fn layer_name(label: &str) -> String {
+    match label.strip_prefix('p') {
+        Some(index) => format!("P{}", subscript(index)),
+        None => format!("W{}", subscript(label)),
+    }
 }
 
 fn value_label(of: &str) -> String {
@@ -203,19 +211,29 @@ fn label(plan: &Plan) -> String {
     plan.assignments.iter().map(|a| format!("{} = {}", a.key, a.value)).collect::<Vec<_>>().join(", ")
 }
 
-/// The swept values of a cell; of widths, the number of layers.
-fn short_label(plan: &Plan) -> String {
-    let one = |a: &crate::experiment::Assignment| {
-        if &*a.key == "encoder.widths" { depth(plan).to_string() } else { a.value.to_string() }
+/// Whether depth alone tells the cells apart: all layers of all cells are equally wide, and no two cells equally deep.
+fn depth_tells(cells: &[Cell<'_>]) -> bool {
+    let widths: Vec<&[usize]> =
+        cells.iter().map(|cell| cell.plan.settings.table("encoder").integers("widths")).collect();
+    let first = widths.first().and_then(|widths| widths.first());
+    let even = widths.iter().flat_map(|widths| widths.iter()).all(|width| Some(width) == first);
+    let depths: std::collections::BTreeSet<usize> = widths.iter().map(|widths| widths.len()).collect();
+    even && depths.len() == widths.len()
+}
+
+/// The swept values of a cell, as short as a legend needs them.
+fn short_label(plan: &Plan, by_depth: bool) -> String {
+    let one = |a: &Assignment| match &*a.key {
+        "encoder.widths" if by_depth => depth(plan).to_string(),
+        _ => a.value.replace(['{', '}', '"', '[', ']'], "").replace("kind = ", "").trim().to_string(),
     };
     plan.assignments.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// What the labels are values of.
-fn legend_title(plan: &Plan) -> String {
-    let one = |a: &crate::experiment::Assignment| match &*a.key {
-        "encoder.widths" => "layers L".to_string(),
-        "augment.variance" => "variance k".to_string(),
+fn legend_title(plan: &Plan, by_depth: bool) -> String {
+    let one = |a: &Assignment| match &*a.key {
+        "encoder.widths" if by_depth => "layers L".to_string(),
         key => key.rsplit('.').next().unwrap_or(key).replace('_', " "),
     };
     plan.assignments.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -232,7 +250,11 @@ fn drawing(
         cells.iter().flat_map(|cell| &cell.runs).map(|run| run.outcome["hash"].to_string()).collect();
     let (planned, finished) =
         cells.iter().fold((0, 0), |(p, f), cell| (p + cell.planned, f + cell.runs.len()));
-    let mut caption = cells.first().map_or_else(String::new, |cell| setting(cell.plan));
+    let mut caption = setting(&cells);
+    // Of a figure of one cell among several, only the caption says which.
+    if let ([cell], false) = (cells.as_slice(), experiment.plans.iter().all(|plan| plan.cell == 0)) {
+        caption += &format!("; {}", cell.label);
+    }
     let seeds = experiment.repeats;
     caption += &match seeds {
         1 => format!(", {when}; one seed"),
@@ -245,16 +267,28 @@ fn drawing(
         title: figure.optional_text("title").unwrap_or(&experiment.title).to_string(),
         caption,
         provenance: format!(
-            "contraflow {} · plans {} · {finished} runs",
+            "contraflow {} · plans {} · {finished} {}",
             env!("CARGO_PKG_VERSION"),
-            &sha256_hex(hashes.as_bytes())[..12]
+            &sha256_hex(hashes.as_bytes())[..12],
+            if finished == 1 { "run" } else { "runs" },
         ),
         chart,
     }
 }
 
-/// Loss, sides, data and dynamics of a plan, in words.
-fn setting(plan: &Plan) -> String {
+/// Loss, noise, network, data and dynamics, in words; where the cells differ, that they do.
+fn setting(cells: &[&Cell<'_>]) -> String {
+    let phrases: Vec<[String; 5]> = cells.iter().map(|cell| phrases(cell.plan)).collect();
+    let Some(first) = phrases.first() else { return String::new() };
+    let names = ["loss", "noise", "network", "data", "dynamics"];
+    let merged = names.iter().enumerate().map(|(k, name)| {
+        let same = phrases.iter().all(|phrases| phrases[k] == first[k]);
+        if same { first[k].clone() } else { format!("{name} as in the legend") }
+    });
+    merged.collect::<Vec<_>>().join("; ")
+}
+
+fn phrases(plan: &Plan) -> [String; 5] {
     let (loss, reduction) = plan.loss();
     let loss = match loss {
         Loss::Euclidean(_) => "InfoNCE, Euclidean (Eq. 2)".to_string(),
@@ -275,7 +309,12 @@ fn setting(plan: &Plan) -> String {
     };
     let sides = match augment.kind() {
         "file" => "views from a file".to_string(),
-        _ => format!("{}-sided {} noise{strength}", augment.text("sides"), augment.kind()),
+        "block" => format!(
+            "{}-sided noise{strength} on {} coordinates",
+            augment.text("sides"),
+            augment.integer("block")
+        ),
+        kind => format!("{}-sided {kind} noise{strength}", augment.text("sides")),
     };
     let data = plan.settings.table("data");
     let samples = match data.kind() {
@@ -301,5 +340,5 @@ fn setting(plan: &Plan) -> String {
             format!("SGD, {steps} steps of {rate}, batch {batch} (t = {})", rate * steps as f64)
         }
     };
-    format!("{loss}, {reduction}; {sides}; {network}; {samples}; {dynamics}")
+    [format!("{loss}, {reduction}"), sides, network, samples, dynamics]
 }

@@ -64,6 +64,9 @@ impl FileError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 ("a disk with room", "free some space or choose another folder")
             }
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                ("a folder, or a path where nothing is yet", "name another folder")
+            }
             io::ErrorKind::UnexpectedEof => ("a file that is whole", "copy or write the file again"),
             _ => ("a file the operating system can serve", "check the path and the disk it is on"),
         };

@@ -34,9 +34,20 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    /// The names that an experiment file uses, and what they mean.
+    /// The names that an experiment file uses.
     pub const NAMES: &'static [&'static str] =
         &["loss", "spectra", "x", "alignment", "ranks", "imbalance", "uniformity"];
+
+    /// What each of [`Quantity::NAMES`] records.
+    pub const ABOUT: &'static [&'static str] = &[
+        "the loss, with the plan's reduction",
+        "singular values of layers, end-to-end matrix, embeddings and representations, with their floors",
+        "eigenvalues of X, the matrix with G = -W X",
+        "alignment matrices of adjacent layers, and their scores",
+        "effective, stable and numerical rank and participation ratio of every spectrum",
+        "W_l W_lᵀ - W_{l+1}ᵀ W_{l+1} of adjacent layers",
+        "alignment and uniformity of Wang and Isola 2020",
+    ];
 
     /// The quantity of this name.
     pub fn named(name: &str) -> Option<Quantity> {

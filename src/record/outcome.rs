@@ -72,7 +72,7 @@ impl fmt::Display for Ending {
             }
             Ending::StepTooSmall { time } => write!(
                 f,
-                "step too small at t = {time}: the field is not smooth enough for these tolerances; raise rtol and atol, or use gd"
+                "step too small at t = {time}: either the weights grow without bound (then lower time_end) or the gradient is not smooth enough for these tolerances (then raise rtol and atol, or use gd)"
             ),
             Ending::NonFinite { time, step } => {
                 write!(f, "non-finite at step {step} (t = {time}); lower the rate or the initial scale")

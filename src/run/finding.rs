@@ -22,6 +22,9 @@ pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
     let numbers = |name: &str| -> Vec<f64> {
         runs.iter().filter_map(|run| run.last(name)).filter_map(|row| row.first().copied()).collect()
     };
+    if runs.is_empty() {
+        return "no finished runs".to_string();
+    }
     if figure.kind() == "alignment" {
         let array = figure_array(figure);
         let diagonal: Vec<f64> = runs
@@ -35,7 +38,7 @@ pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
             })
             .collect();
         let score = numbers(&format!("alignment_score_{}", figure.text("layers")));
-        return format!("mean |A_kk| {}; alignment score {}", spread(&diagonal), spread(&score));
+        return format!("mean |A_kk| {}; alignment score {}", spread(&diagonal, 0.0), spread(&score, 0.0));
     }
     let spectrum = spectrum_name(figure.text("of"));
     let array = figure_array(figure);
@@ -45,7 +48,7 @@ pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
     let largest = extremes(|row| row.first().copied().unwrap_or(f64::NAN));
     let smallest = extremes(|row| row.last().copied().unwrap_or(f64::NAN));
     let floor = numbers(&format!("floor_{spectrum}"));
-    let floor_text = Band::of(&[&floor]).high.iter().copied().fold(0.0, f64::max);
+    let highest_floor = floor.iter().copied().fold(0.0, f64::max);
     let rank: Vec<f64> = runs
         .iter()
         .filter_map(|run| run.last(&array))
@@ -59,20 +62,22 @@ pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
         .map(|row| row.iter().filter(|value| **value > 0.01 * row[0]).count() as f64)
         .collect();
     format!(
-        "largest {}; smallest {}; {} above 1 % of the largest; {} above the floor {floor_text:.1e}",
-        spread(&largest),
-        spread(&smallest),
-        spread(&tall),
-        spread(&rank),
+        "largest {}; smallest {}; {} above 1 % of the largest; {} above the floor {highest_floor:.1e}",
+        spread(&largest, highest_floor),
+        spread(&smallest, highest_floor),
+        spread(&tall, 0.0),
+        spread(&rank, 0.0),
     )
 }
 
-/// Median and range.
-fn spread(values: &[f64]) -> String {
+/// Median and range; what lies below the floor is not a value, and only that is said of it.
+fn spread(values: &[f64], floor: f64) -> String {
     let rows: Vec<&[f64]> = values.chunks(1).collect();
     let band = Band::of(&rows);
     let show = |value: f64| {
-        if value == 0.0 || (1e-2..1e4).contains(&value.abs()) {
+        if value < floor {
+            format!("< {floor:.1e}")
+        } else if value == 0.0 || (1e-2..1e4).contains(&value.abs()) {
             let text = format!("{value:.3}");
             text.trim_end_matches('0').trim_end_matches('.').to_string()
         } else {

@@ -66,7 +66,7 @@ pub fn run(
     report: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Tally, FileError> {
     std::fs::create_dir_all(store.root())
-        .map_err(|error| FileError::io(store.root(), "cannot be created", &error))?;
+        .map_err(|error| FileError::io(store.root(), "create the folder", &error))?;
     store.sweep_leftovers();
     let mut tally = Tally::default();
     let mut waiting = Vec::new();
@@ -74,7 +74,7 @@ pub fn run(
         match store.state(plan) {
             State::Finished => tally.present += 1,
             State::Failed(_) if !retry => tally.failed += 1,
-            _ => waiting.push(plan),
+            State::Failed(_) | State::Damaged(_) | State::Missing => waiting.push(plan),
         }
     }
     let tally = Mutex::new(tally);

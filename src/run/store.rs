@@ -30,6 +30,8 @@ pub enum State {
     Finished,
     /// The run ended early, for this reason.
     Failed(String),
+    /// A file is not the one that was written, for this reason; it has to be written again.
+    Damaged(String),
 }
 
 /// The outcome and the arrays of one stored run.
@@ -72,30 +74,61 @@ impl Store {
         self.root.join(plan.directory_name())
     }
 
-    /// Whether a plan's results are there. What cannot be read counts as missing.
+    /// Whether a plan's results are there, by the checksums of their files. Cost: reads all files of the cell.
     pub fn state(&self, plan: &Plan) -> State {
-        let Ok(text) = fs::read_to_string(self.directory(plan).join(OUTCOME)) else { return State::Missing };
-        match serde_json::from_str::<Value>(&text) {
-            Ok(outcome) if outcome["finished"] == Value::Bool(true) => State::Finished,
-            Ok(outcome) => match outcome["ending"].as_str() {
-                Some(_) => State::Failed(outcome["message"].as_str().unwrap_or("unknown").to_string()),
-                None => State::Missing,
-            },
-            Err(_) => State::Missing,
+        let directory = self.directory(plan);
+        let path = directory.join(OUTCOME);
+        let outcome = match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str::<Value>(&text),
+            Err(_) if directory.exists() => return State::Damaged(format!("{} is missing", path.display())),
+            Err(_) => return State::Missing,
+        };
+        let Ok(outcome) = outcome else {
+            return State::Damaged(format!("{} is not JSON", path.display()));
+        };
+        let Some(checksums) = outcome["checksums"].as_object() else {
+            return State::Damaged(format!("{} has no checksums", path.display()));
+        };
+        for (name, checksum) in checksums {
+            let path = directory.join(name);
+            match files::checksum(&path) {
+                Ok(found) if Some(found.as_str()) == checksum.as_str() => {}
+                Ok(_) => return State::Damaged(format!("{} has another checksum", path.display())),
+                Err(error) => return State::Damaged(error.to_string()),
+            }
+        }
+        if outcome["finished"] == Value::Bool(true) {
+            State::Finished
+        } else {
+            State::Failed(outcome["message"].as_str().unwrap_or("unknown").to_string())
         }
     }
 
     /// Reads a plan's results.
     pub fn load(&self, plan: &Plan) -> Result<StoredRun, FileError> {
-        let directory = self.directory(plan);
+        self.load_directory(&self.directory(plan))
+    }
+
+    /// Reads the results in a directory of the store.
+    pub(super) fn load_directory(&self, directory: &Path) -> Result<StoredRun, FileError> {
         let path = directory.join(OUTCOME);
-        let text =
-            fs::read_to_string(&path).map_err(|error| FileError::io(&path, "cannot be read", &error))?;
+        let text = fs::read_to_string(&path).map_err(|error| FileError::io(&path, "read", &error))?;
         let outcome = serde_json::from_str(&text).map_err(|error| {
-            FileError::io(&path, "cannot be read", &io::Error::new(io::ErrorKind::InvalidData, error))
+            FileError::io(&path, "read", &io::Error::new(io::ErrorKind::InvalidData, error))
         })?;
         let arrays = files::read_npz(directory.join(RECORD))?;
         Ok(StoredRun { outcome, arrays })
+    }
+
+    /// Directories of the store that hold results, by name.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
+        let hidden =
+            |path: &Path| path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        found.retain(|path| !hidden(path) && path.join(OUTCOME).exists());
+        found.sort();
+        found
     }
 
     /// Removes what interrupted processes that no longer run have left.
@@ -121,12 +154,12 @@ impl Store {
             let (path, action) = (path.to_path_buf(), action.to_string());
             move |error: io::Error| FileError::io(path, &action, &error)
         };
-        fs::create_dir_all(&temporary).map_err(io(&temporary, "cannot be created"))?;
+        fs::create_dir_all(&temporary).map_err(io(&temporary, "create"))?;
         let written = self.write_files(&temporary, plan, simulation, wall_seconds).and_then(|()| {
             if target.exists() {
-                fs::remove_dir_all(&target).map_err(io(&target, "cannot be replaced"))?;
+                fs::remove_dir_all(&target).map_err(io(&target, "replace"))?;
             }
-            fs::rename(&temporary, &target).map_err(io(&target, "cannot be created"))
+            fs::rename(&temporary, &target).map_err(io(&target, "create"))
         });
         if written.is_err() {
             let _ = fs::remove_dir_all(&temporary);
@@ -174,6 +207,7 @@ fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: M
             "dense_evaluations": effort.dense_evaluations,
         },
         "wall_seconds": wall_seconds,
+        "swept": plan.assignments.iter().map(|a| (a.key.to_string(), json!(&*a.value))).collect::<Map<_, _>>(),
         "seed": plan.seed.seed,
         "repeat": plan.seed.repeat,
         "hash": plan.hash,

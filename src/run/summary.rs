@@ -3,34 +3,52 @@
 use super::store::{Store, StoredRun};
 use crate::experiment::Experiment;
 use crate::files::{self, FileError};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashSet};
 
-/// Writes `summary.csv`: one row a stored cell and repeat, with the swept keys, why it ended, and the final scalars.
+/// Writes `summary.csv`: one row a cell and repeat in the store, with the swept keys, why it ended, and the final scalars.
+///
+/// The plans of `experiment` come first, in its order; what other experiments have left in the store follows.
 pub fn write_summary(experiment: &Experiment, store: &Store) -> Result<(), FileError> {
-    let runs: Vec<_> =
-        experiment.plans.iter().filter_map(|plan| Some((plan, store.load(plan).ok()?))).collect();
-    let scalars: BTreeSet<&str> =
-        runs.iter().flat_map(|(_, run)| scalar_names(run)).filter(|name| *name != "time").collect();
-    let swept: Vec<&str> =
-        experiment.plans.first().map_or_else(Vec::new, |p| p.assignments.iter().map(|a| &*a.key).collect());
+    let mut directories: Vec<_> = experiment.plans.iter().map(|plan| store.directory(plan)).collect();
+    let own: HashSet<_> = directories.iter().cloned().collect();
+    directories.extend(store.directories().into_iter().filter(|directory| !own.contains(directory)));
+    let runs: Vec<_> = directories
+        .into_iter()
+        .filter_map(|directory| Some((store.load_directory(&directory).ok()?, directory)))
+        .collect();
+    let scalars: BTreeSet<&str> = runs
+        .iter()
+        .flat_map(|(run, _)| scalar_names(run))
+        .filter(|name| !matches!(*name, "time" | "step"))
+        .collect();
+    // The seed has a column of its own, swept or not.
+    let mut swept: Vec<&str> = Vec::new();
+    for key in
+        runs.iter().filter_map(|(run, _)| run.outcome["swept"].as_object()).flat_map(|swept| swept.keys())
+    {
+        if key != "seed" && !swept.contains(&key.as_str()) {
+            swept.push(key);
+        }
+    }
     let mut header: Vec<String> = vec!["directory".into()];
     header.extend(swept.iter().map(ToString::to_string));
     header.extend(["seed", "repeat", "ending", "time", "steps", "wall_seconds"].map(String::from));
-    header.extend(scalars.iter().filter(|name| **name != "step").map(ToString::to_string));
+    header.extend(scalars.iter().map(ToString::to_string));
     let mut rows = vec![header];
-    for (plan, run) in &runs {
+    for (run, directory) in &runs {
         let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:?}"));
-        let mut row = vec![plan.directory_name()];
-        row.extend(plan.assignments.iter().map(|assignment| assignment.value.to_string()));
-        row.push(plan.seed.seed.to_string());
-        row.push(plan.seed.repeat.to_string());
-        row.push(run.outcome["ending"].as_str().unwrap_or_default().to_string());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        let mut row =
+            vec![directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())];
+        row.extend(swept.iter().map(|key| text(&run.outcome["swept"][*key])));
+        row.push(run.outcome["seed"].to_string());
+        row.push(run.outcome["repeat"].to_string());
+        row.push(text(&run.outcome["ending"]));
         row.push(number(run.last("time").map(|time| time[0])));
         row.push(run.outcome["effort"]["steps"].to_string());
         row.push(number(run.outcome["wall_seconds"].as_f64()));
-        for name in scalars.iter().filter(|name| **name != "step") {
-            row.push(number(run.last(name).map(|values| values[0])));
-        }
+        row.extend(scalars.iter().map(|name| number(run.last(name).map(|values| values[0]))));
         rows.push(row);
     }
     files::write_atomically(store.root().join("summary.csv"), &files::csv_bytes(rows))
