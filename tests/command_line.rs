@@ -491,7 +491,7 @@ fn what_would_draw_or_restart_the_wrong_thing_is_refused() {
     assert_refused("layers that are not adjacent", alignment, "11:43", &["2_3", "1_2"]);
     let twice =
         with(figure, "[{ kind = \"spectrum\", of = \"w1\" }, { kind = \"spectrum\", of = \"embedding\" }]");
-    assert_refused("two figures of one name", twice, "11:54", &["bad.svg", "name of its own"]);
+    assert_refused("two figures of one name", twice, "11:56", &["bad.svg", "name of its own"]);
     let endless = with(
         "\"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0",
         "\"sgd\", rate = 0.1, steps = 1000000000000, batch = 2",

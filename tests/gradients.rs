@@ -20,6 +20,11 @@ fn normals(generator: &mut ChaCha, count: usize, scale: f64) -> Vec<f64> {
     (0..count).map(|_| scale * generator.sample::<f64, _>(StandardNormal)).collect()
 }
 
+/// The largest value; a NaN counts as infinite, so that no bound holds for it.
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| if value.is_nan() { f64::INFINITY } else { value }).fold(0.0, f64::max)
+}
+
 fn column(columns: &[f64], dim: usize, i: usize) -> &[f64] {
     &columns[i * dim..(i + 1) * dim]
 }
@@ -214,17 +219,15 @@ fn worst_error(loss: &Loss, judged_by: &Loss, generator: &mut ChaCha) -> f64 {
         // A dead ReLU leaves z = 0, where the norm has no derivative; dividing by the floor has a test of its own.
         return 0.0;
     }
-    let (largest, upstream) = absolute_terms(loss, &z, dim, reduction);
+    let (peak, upstream) = absolute_terms(loss, &z, dim, reduction);
     let terms = absolute_parameter_terms(&objective.network, &parameters, &views, &upstream);
-    let bound = PROMISE * (1.0 + largest);
-    (0..parameters.len())
-        .map(|k| {
-            let exact: f64 =
-                referee::derivative(&objective.network, judged_by, reduction, &parameters, &views, k);
-            let error = (gradient[k] - exact).abs();
-            if error == 0.0 { 0.0 } else { error / (bound * terms[k]) }
-        })
-        .fold(0.0, f64::max)
+    let bound = PROMISE * (1.0 + peak);
+    largest((0..parameters.len()).map(|k| {
+        let exact: f64 =
+            referee::derivative(&objective.network, judged_by, reduction, &parameters, &views, k);
+        let error = (gradient[k] - exact).abs();
+        if error == 0.0 { 0.0 } else { error / (bound * terms[k]) }
+    }))
 }
 
 #[test]
@@ -521,6 +524,10 @@ fn nearby_samples_far_from_the_mean_keep_their_digits() {
     let mut z = normals(&mut generator, 2 * n * dim, 1e-6);
     for (i, z) in z.chunks_mut(dim).enumerate() {
         z[0] += if i % 2 == 0 { 6.0 } else { -6.0 };
+        // One sample far off in another direction moves the mean, from which the near ones are then far.
+        if i == 1 {
+            z[1] += 8.0;
+        }
     }
     let mut gradient = vec![0.0; z.len()];
     loss.evaluate(&z, dim, Reduction::Sum, &mut Workspace::default(), &mut gradient);
@@ -529,5 +536,110 @@ fn nearby_samples_far_from_the_mean_keep_their_digits() {
     for k in 0..z.len() {
         let error = (gradient[k] - exact[k]).abs();
         assert!(error <= PROMISE * (1.0 + largest) * terms[k], "{k}: {error:e} of {:e}", terms[k]);
+    }
+}
+
+#[test]
+fn the_kernel_agrees_with_dual_numbers_across_its_blocks() {
+    let mut generator = ChaCha::seed_from_u64(15);
+    let dim = 3;
+    for loss in Loss::examples() {
+        for n in [63, 64, 65, 129] {
+            let mut z = normals(&mut generator, 2 * n * dim, 1.0);
+            z.copy_within(0..dim, (n - 1) * dim);
+            let mut gradient = vec![0.0; z.len()];
+            loss.evaluate(&z, dim, Reduction::Mean, &mut Workspace::default(), &mut gradient);
+            let (peak, terms) = absolute_terms(&loss, &z, dim, Reduction::Mean);
+            for index in [0, 1, 62 * dim, (n - 1) * dim + 2, n * dim, (2 * n - 1) * dim + 1] {
+                let dual: Vec<Vec<Dual<f64>>> = z
+                    .iter()
+                    .enumerate()
+                    .map(|(k, &value)| Dual { value, derivative: if k == index { 1.0 } else { 0.0 } })
+                    .collect::<Vec<_>>()
+                    .chunks(dim)
+                    .map(<[_]>::to_vec)
+                    .collect();
+                let exact = loss.reference(&dual[..n], &dual[n..], Reduction::Mean).derivative;
+                let error = (gradient[index] - exact).abs();
+                assert!(
+                    error <= PROMISE * (1.0 + peak) * terms[index],
+                    "{loss:?}, N = {n}, {index}: {error:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn biases_and_every_projector_pass_the_chain_rule() {
+    use contraflow::experiment::Experiment;
+    for projector in [
+        "none\"",
+        "orthogonal\"",
+        "diagonal\"",
+        "low-rank\", rank = 2",
+        "low-rank-diagonal\", rank = 2",
+        "subvector\", dims = 2",
+        "trainable\", widths = [4, 3], activation = \"tanh\"",
+    ] {
+        for kind in ["linear", "relu", "tanh"] {
+            let text = format!(
+                r#"
+                seed     = 2
+                data     = {{ kind = "gaussian", dim = 3, samples = 9 }}
+                augment  = {{ kind = "isotropic", variance = 0.5, sides = "two" }}
+                encoder  = {{ kind = "{kind}", widths = [3, 5, 4], bias = true, init = {{ kind = "uniform-fan-in" }}, projector = {{ kind = "{projector} }} }}
+                loss     = {{ kind = "infonce-euclidean" }}
+                dynamics = {{ kind = "gd", rate = 0.1, steps = 1 }}
+                observe  = {{ times = {{ kind = "linear", count = 1 }}, quantities = ["loss"] }}
+                "#
+            );
+            let experiment = Experiment::parse("test.toml", ".".as_ref(), &text, &[])
+                .unwrap_or_else(|problem| panic!("{problem}"));
+            let plan = &experiment.plans[0];
+            let prepared = plan.prepare().unwrap();
+            let views = contraflow::stream::full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+            let parameters = prepared.parameters;
+            for loss in Loss::examples() {
+                let mut objective = Objective::new(prepared.network.clone(), loss, Reduction::Mean);
+                let mut gradient = vec![0.0; parameters.len()];
+                objective.evaluate(&parameters, &views, &mut gradient);
+                let size = largest(gradient.iter().map(|g| g.abs()));
+                assert!(size > 0.0 && size.is_finite());
+                for (k, found) in gradient.iter().enumerate() {
+                    let exact: f64 = referee::derivative(
+                        &objective.network,
+                        &loss,
+                        Reduction::Mean,
+                        &parameters,
+                        &views,
+                        k,
+                    );
+                    // Sums of some hundred terms, each of the size of the largest entry or less.
+                    assert!(
+                        (found - exact).abs() <= 500.0 * f64::EPSILON * size,
+                        "{projector} {kind} {loss:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_in_one_embedding_never_becomes_a_finite_loss() {
+    let mut generator = ChaCha::seed_from_u64(16);
+    for loss in Loss::examples() {
+        for n in [2, 3, 17, 64, 65] {
+            for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let mut z = normals(&mut generator, 2 * n * 3, 1.0);
+                let at = generator.random_range(0..z.len());
+                z[at] = bad;
+                let mut gradient = vec![0.0; z.len()];
+                let found = loss.evaluate(&z, 3, Reduction::Mean, &mut Workspace::default(), &mut gradient);
+                assert!(!found.loss.is_finite(), "{loss:?}, N = {n}, {bad} at {at}: {}", found.loss);
+                assert!(gradient.iter().any(|g| !g.is_finite()), "{loss:?}, N = {n}, {bad} at {at}");
+            }
+        }
     }
 }

@@ -208,3 +208,52 @@ fn at_zero_weights_x_has_the_expectation_of_the_theory_for_every_n() {
         assert!(sigma < 0.05, "the mean is known well enough to reject (1 - 2/N) and the other sides");
     }
 }
+
+#[test]
+fn a_plan_is_told_apart_by_what_its_files_hold_whatever_their_names() {
+    let folder = tempfile::TempDir::new().unwrap();
+    for name in ["plain.csv", "we\"ird.csv", "back\\slash.csv"] {
+        let path = folder.path().join(name);
+        let hash = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            let literal = format!("'{name}'");
+            let data = format!("data={{ kind = \"file\", path = {literal} }}");
+            let overrides = [data, "encoder.widths=[2, 2]".into(), "dynamics.batch=2".into()];
+            let text = BASE.to_string();
+            let experiment = Experiment::parse("test.toml", folder.path(), &text, &overrides).unwrap();
+            experiment.plans[0].hash.clone()
+        };
+        let first = hash("1,2\n3,4\n");
+        assert_eq!(first, hash("1,2\n3,4\n"), "{name}");
+        assert_ne!(first, hash("1,2\n3,5\n"), "{name}");
+        assert_eq!(hash("5,6\n7,8\n"), {
+            let other = folder.path().join(format!("other-{name}"));
+            std::fs::write(&other, "5,6\n7,8\n").unwrap();
+            std::fs::rename(&other, &path).unwrap();
+            hash("5,6\n7,8\n")
+        });
+    }
+}
+
+#[test]
+fn fresh_inputs_from_a_file_are_drawn_from_all_of_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let rows: String = (0..1000).map(|i| format!("{i},1\n")).collect();
+    std::fs::write(folder.path().join("sorted.csv"), rows).unwrap();
+    let overrides = [
+        "data={ kind = \"file\", path = \"sorted.csv\" }".to_string(),
+        "encoder.widths=[2, 2]".to_string(),
+        "dynamics.batch=2".to_string(),
+    ];
+    let experiment = Experiment::parse("test.toml", folder.path(), BASE, &overrides).unwrap();
+    let plan = &experiment.plans[0];
+    let prepared = plan.prepare().unwrap();
+    let mut generator = plan.seed.generator(contraflow::seed::Stream::Probe, 0);
+    let drawn = prepared.data.draw(100, &mut generator);
+    let indices: HashSet<u64> = drawn.chunks(2).map(|column| column[0] as u64).collect();
+    assert_eq!(indices.len(), 100, "without replacement");
+    let mean = indices.iter().sum::<u64>() as f64 / 100.0;
+    assert!((mean - 499.5).abs() < 5.0 * 289.0 / 10.0, "{mean}");
+    let everything = prepared.data.draw(5000, &mut generator);
+    assert_eq!(everything.len(), 2000, "no more than the file has");
+}

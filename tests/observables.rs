@@ -165,15 +165,16 @@ fn floors_cover_the_error_of_the_flow_and_are_not_absurd() {
     let tight = run("1e-12", "1e-15");
     for (rtol, atol) in [("1e-4", "1e-7"), ("1e-6", "1e-9"), ("1e-8", "1e-11")] {
         let loose = run(rtol, atol);
-        for name in ["w1", "end_to_end"] {
+        for (name, sigma) in [("w1", "sigma_w1"), ("end_to_end", "sigma_end_to_end"), ("eig_x", "eig_x")] {
             let floor = loose.last(&format!("floor_{name}")).unwrap()[0];
-            let sigma = format!("sigma_{name}");
-            let (found, exact) = (loose.last(&sigma).unwrap(), tight.last(&sigma).unwrap());
+            let (found, exact) = (loose.last(sigma).unwrap(), tight.last(sigma).unwrap());
             let error = found.iter().zip(exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             println!("rtol {rtol}, {name}: error {error:.1e}, floor {floor:.1e}");
             assert!(error <= floor, "rtol {rtol}, {name}: error {error:e}, floor {floor:e}");
+            // The estimate overstates the error of a method of order 5 about a hundredfold, the norm sums over 25 entries
+            // and the floor over all steps, and the flow forgets its errors where it converges: four to five digits.
             assert!(
-                error >= 1e-4 * floor,
+                error >= 1e-5 * floor,
                 "rtol {rtol}, {name}: a floor of {floor:e} for errors of {error:e}"
             );
         }
@@ -196,4 +197,55 @@ fn uniformity_and_view_distance_are_recorded_from_the_embeddings() {
     let uniformity = (sum / (60.0 * 59.0)).ln();
     assert!((simulation.trajectory.last("view_distance").unwrap()[0] - distance).abs() < 1e-13);
     assert!((simulation.trajectory.last("uniformity").unwrap()[0] - uniformity).abs() < 1e-13);
+}
+
+#[test]
+fn floors_cover_deeper_networks_whose_steps_add_up_and_leave_x_to_be_judged() {
+    let common = [
+        "encoder={ kind = \"linear\", widths = [5, 5, 5, 5], init = { kind = \"spectrum\", decay = 0.35 } }",
+        "loss.reduction=\"mean\"",
+        "augment={ kind = \"isotropic\", variance = 0.01, sides = \"one\" }",
+        "dynamics.time_end=20.0",
+        "dynamics.method=\"tsit5\"",
+    ];
+    let run = |rtol: &str, atol: &str| {
+        let tolerances = [format!("dynamics.rtol={rtol}"), format!("dynamics.atol={atol}")];
+        let overrides: Vec<&str> =
+            common.iter().copied().chain(tolerances.iter().map(String::as_str)).collect();
+        trained(&overrides).1.trajectory
+    };
+    let tight = run("1e-12", "1e-15");
+    let loose = run("1e-6", "1e-9");
+    for (name, array) in
+        [("w1", "sigma_w1"), ("w2", "sigma_w2"), ("end_to_end", "sigma_end_to_end"), ("eig_x", "eig_x")]
+    {
+        for time in 0..loose.time.len() {
+            let floor = loose.columns[&format!("floor_{name}")].values[time];
+            let (found, exact) = (loose.columns[array].row(time), tight.columns[array].row(time));
+            let error = found.iter().zip(exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            println!(
+                "{name}, t = {}: error {error:.1e}, floor {floor:.1e}, largest {:.1e}",
+                loose.time[time],
+                exact[0].abs().max(exact[exact.len() - 1].abs())
+            );
+            assert!(error <= floor, "{name} at t = {}: error {error:e}, floor {floor:e}", loose.time[time]);
+        }
+    }
+    let last = loose.time.len() - 1;
+    let largest = loose.columns["eig_x"].row(last).iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    assert!(loose.columns["floor_eig_x"].values[last] < 0.1 * largest, "X can be judged at the end");
+}
+
+#[test]
+fn the_alignment_score_of_the_start_does_not_depend_on_the_tolerance() {
+    let start = |rtol: &str| {
+        let rtol = format!("dynamics.rtol={rtol}");
+        let trajectory = trained(&["dynamics.method=\"tsit5\"", &rtol]).1.trajectory;
+        (
+            trajectory.columns["alignment_score_1_2"].values[0],
+            trajectory.columns["alignment_resolved_1_2"].values[0],
+        )
+    };
+    assert_eq!(start("1e-2"), start("1e-8"));
+    assert_eq!(start("1e-2").1, 1.0, "the start is exact");
 }

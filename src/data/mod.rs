@@ -180,10 +180,14 @@ impl Dataset {
         self.samples.len() / self.dim
     }
 
-    /// `count` fresh samples (d x count); of a file, its first ones, and no more than it has.
+    /// `count` fresh samples (d x count); of a file, so many of its samples without replacement, and no more than it has.
     pub fn draw(&self, count: usize, generator: &mut impl Rng) -> Vec<f64> {
         let (centres, factor) = match &self.source {
-            Source::File => return self.samples[..self.dim * count.min(self.count())].to_vec(),
+            Source::File => {
+                let chosen = rand::seq::index::sample(generator, self.count(), count.min(self.count()));
+                let sample = |i: usize| &self.samples[i * self.dim..(i + 1) * self.dim];
+                return chosen.into_iter().flat_map(sample).copied().collect();
+            }
             Source::Gaussian(factor) => (&[][..], factor),
             Source::Mixture { centres, factor } => (centres.as_slice(), factor),
         };

@@ -33,6 +33,11 @@ impl Tree {
     }
 }
 
+/// The larger of two errors; one that is not a number is worse than any.
+fn worse(worst: f64, error: f64) -> f64 {
+    if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+}
+
 /// All rooted trees with up to `size` vertices.
 fn trees(size: usize) -> Vec<Tree> {
     // Forests of a given total size whose trees come in the order of the list, so that each is met once.
@@ -63,7 +68,7 @@ fn residual(a: &[&[f64]], b: &[f64], x: f64, order: u32) -> f64 {
         let sum: f64 = tree.weights(a).iter().zip(b).map(|(w, b)| w * b).sum();
         (sum - x.powi(tree.size() as i32) / tree.density()).abs()
     };
-    trees(order as usize).iter().map(condition).fold(0.0, f64::max)
+    trees(order as usize).iter().map(condition).fold(0.0, worse)
 }
 
 /// Weights of the stages in the dense output at `x`, from the nested form.
@@ -91,7 +96,7 @@ fn violation(method: &Method, embedded: &[u32]) -> f64 {
     let stages = method.stages();
     let a: Vec<&[f64]> = method.a.iter().chain(method.dense.a).copied().collect();
     let c: Vec<f64> = method.c.iter().chain(method.dense.c).copied().collect();
-    let rows = a.iter().zip(&c).map(|(row, c)| (row.iter().sum::<f64>() - c).abs()).fold(0.0, f64::max);
+    let rows = a.iter().zip(&c).map(|(row, c)| (row.iter().sum::<f64>() - c).abs()).fold(0.0, worse);
     let mut b = method.a[stages - 1].to_vec();
     b.push(0.0);
     let mut worst = rows.max(residual(&a[..stages], &b, 1.0, method.order));

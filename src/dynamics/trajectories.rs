@@ -7,6 +7,11 @@ use crate::record::Ending;
 const NEVER: &dyn Fn() -> bool = &|| false;
 const NO_LIMIT: u64 = 1_000_000;
 
+/// The larger of two errors; one that is not a number is worse than any.
+fn worse(worst: f64, error: f64) -> f64 {
+    if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+}
+
 /// Numbers in [-1, 1) from a counter (the finaliser of SplitMix64): the same on every machine.
 fn noise(stream: u64, length: usize) -> Vec<f64> {
     (0..length as u64)
@@ -203,7 +208,7 @@ fn dense_order(method: &'static Method) -> f64 {
             assert!(integrator.interpolate(&mut logistic, time, &mut out));
             (out[0] - curve(time)).abs()
         };
-        [0.2, 0.35, 0.5, 0.65, 0.8].map(error).into_iter().fold(0.0, f64::max)
+        [0.2, 0.35, 0.5, 0.65, 0.8].map(error).into_iter().fold(0.0, worse)
     })
 }
 
@@ -299,7 +304,7 @@ fn errors_by_decade(method: &'static Method) -> Vec<f64> {
                 .iter()
                 .zip(&exact)
                 .map(|(state, exact)| distance(state, &exact.2) / norm(&exact.2))
-                .fold(0.0, f64::max);
+                .fold(0.0, worse);
             *logarithm += error.ln() / STARTS as f64;
         }
     }
@@ -421,7 +426,7 @@ fn what_is_recorded_between_steps_is_as_exact_as_the_steps() {
                 let exact = linear.solution(*time);
                 distance(state, exact.as_slice()) / exact.norm()
             })
-            .fold(0.0, f64::max);
+            .fold(0.0, worse);
         println!("{}: worst recorded error / rtol {:.3}", method.name, worst / 1e-8);
         assert!(worst < 1e-7, "{}: {worst:e}", method.name);
     }

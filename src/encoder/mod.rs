@@ -354,6 +354,14 @@ impl Network {
         Matrix::from_column_slice(shape.rows, shape.columns, values)
     }
 
+    /// The trainable diagonals.
+    pub fn diagonals<'a>(&'a self, parameters: &'a [f64]) -> impl Iterator<Item = &'a [f64]> {
+        self.stages.iter().filter_map(|stage| match &stage.map {
+            Map::Diagonal { offset, dim } => Some(&parameters[*offset..offset + dim]),
+            _ => None,
+        })
+    }
+
     /// All trainable arrays by name, matrices as they are and vectors as one column.
     pub fn named_parameters(&self, parameters: &[f64]) -> Vec<(String, Matrix)> {
         let mut arrays = Vec::new();

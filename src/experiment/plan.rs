@@ -312,12 +312,10 @@ impl Plan {
     fn compute_hash(&self, checksums: &mut Checksums) -> String {
         let mut text = format!("engine {ENGINE_REVISION}\nseed {} {}\n", self.seed.seed, self.seed.repeat);
         for section in NUMERIC_SECTIONS {
-            let _ = writeln!(text, "[{section}]\n{}", self.settings.table(section).to_toml());
-        }
-        // A file counts by what it holds, not by where it lies.
-        for path in input_files(&self.settings) {
-            let checksum = checksums.of(&path).to_string();
-            text = text.replace(&*path.to_string_lossy(), &checksum);
+            // A file counts by what it holds, not by where it lies.
+            let table =
+                self.settings.table(section).with_paths(&mut |path| PathBuf::from(checksums.of(path)));
+            let _ = writeln!(text, "[{section}]\n{}", table.to_toml());
         }
         files::sha256_hex(text.as_bytes())[..12].to_string()
     }

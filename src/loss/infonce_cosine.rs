@@ -32,8 +32,8 @@ pub struct InfonceCosine {
     pub symmetric: bool,
 }
 
-/// The Euclidean norm, safe from overflow and underflow.
-fn norm(z: &[f64]) -> f64 {
+/// The Euclidean norm of a vector, safe from overflow and underflow.
+pub fn norm(z: &[f64]) -> f64 {
     let largest = z.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     if largest == 0.0 || !largest.is_finite() {
         return if z.iter().any(|value| value.is_nan()) { f64::NAN } else { largest };

@@ -68,6 +68,7 @@ impl InfonceDot {
             positive_logits,
             row_payload: key_payload,
             column_payload: query_payload,
+            original_payload: key_payload,
             column_sum: ColumnSum::Plain,
         });
         for (out, sum) in out_queries.iter_mut().zip(&sums.rows) {

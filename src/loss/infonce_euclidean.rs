@@ -64,10 +64,9 @@ impl InfonceEuclidean {
         out: &mut [f64],
     ) -> Evaluation {
         let (loss, payload_dim) = self.sums(embeddings, dim, payload, workspace);
-        let Workspace { sums, embeddings, payload: inputs, .. } = workspace;
-        let columns: &[f64] = if payload.is_some() { inputs } else { embeddings };
+        let sums = &workspace.sums;
         let half = out.len() / 2;
-        let (first, second) = columns.split_at(half);
+        let (first, second) = payload.map_or(embeddings, |(inputs, _)| inputs).split_at(half);
         for (i, weight) in sums.negative_weight.iter().enumerate() {
             for k in i * payload_dim..(i + 1) * payload_dim {
                 let pull = weight * (first[k] - second[k]);
@@ -87,6 +86,7 @@ impl InfonceEuclidean {
         workspace: &mut Workspace,
     ) -> (f64, usize) {
         let count = embeddings.len() / (2 * dim);
+        let original = payload.map_or(embeddings, |(inputs, _)| inputs);
         centre(embeddings, dim, &mut workspace.embeddings);
         let payload_dim = payload.map_or(dim, |(_, p)| p);
         if let Some((inputs, p)) = payload {
@@ -116,6 +116,7 @@ impl InfonceEuclidean {
             positive_logits,
             row_payload: columns,
             column_payload: columns,
+            original_payload: &original[..payload_dim * count],
             column_sum: ColumnSum::Differences,
         });
         (loss, payload_dim)

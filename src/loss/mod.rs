@@ -14,7 +14,7 @@ mod pairwise;
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
 use crate::settings::{Key, Kind, Presence, Settings, ValueType};
-pub use infonce_cosine::{InfonceCosine, NORM_FLOOR};
+pub use infonce_cosine::{InfonceCosine, NORM_FLOOR, norm};
 pub use infonce_dot::InfonceDot;
 pub use infonce_euclidean::{InfonceEuclidean, WeightedCovariances};
 

@@ -12,8 +12,8 @@ use crate::matrix::{Destination, View, product};
 /// to stay in the second-level cache up to N of about two thousand.
 const ROWS: usize = 64;
 
-/// A weighted difference smaller than 1 / (this (1 + largest logit)) of the terms it was formed from is summed again,
-/// term by term. The weights themselves carry relative errors of about ε times the largest logit, so that a loss of
+/// A row with a weighted difference smaller, in any coordinate, than 1 / (this (1 + largest logit)) of the terms it was
+/// formed from is summed again, term by term. The weights themselves carry relative errors of about ε times the largest logit, so that a loss of
 /// digits by up to that factor changes nothing; the rest is five bits.
 const CANCELLATION: f64 = 32.0;
 
@@ -50,6 +50,8 @@ pub(super) struct Pairwise<'a> {
     pub row_payload: &'a [f64],
     /// c, p x N: summed over columns.
     pub column_payload: &'a [f64],
+    /// r before anything was subtracted from it: what sums that cancel are formed from.
+    pub original_payload: &'a [f64],
     /// How columns are summed.
     pub column_sum: ColumnSum,
 }
@@ -120,7 +122,14 @@ impl PairwiseSums {
                 let peak = peak.max(positive);
                 let negatives = exponentiate(weights, peak);
                 let total = negatives + (positive - peak).exp();
-                loss += if peak == positive { negatives.ln_1p() } else { total.ln() + (peak - positive) };
+                loss += if !peak.is_finite() {
+                    // An overflow of the logits, which the differences below could hide.
+                    f64::NAN
+                } else if peak == positive {
+                    negatives.ln_1p()
+                } else {
+                    total.ln() + (peak - positive)
+                };
                 self.negative_weight[i] = negatives / total;
                 self.normaliser[row] = total.recip();
             }
@@ -137,16 +146,15 @@ impl PairwiseSums {
                 let (weight, normaliser) = (self.negative_weight[i], self.normaliser[row]);
                 let own = &problem.row_payload[i * p..(i + 1) * p];
                 let sum = &mut self.rows[i * p..(i + 1) * p];
-                let mut terms = 0.0;
-                let mut difference = 0.0;
+                let mut cancelled = false;
                 for (s, o) in sum.iter_mut().zip(own) {
                     *s *= normaliser;
-                    terms += *s * *s + weight * weight * o * o;
+                    let terms = s.abs().max((weight * o).abs());
                     *s -= weight * o;
-                    difference += *s * *s;
+                    cancelled |= s.abs() * tolerated < terms;
                 }
                 let weights = &mut block[row * n..(row + 1) * n];
-                if difference * tolerated * tolerated < terms {
+                if cancelled {
                     sum_directly(problem, i, weights, normaliser, sum, &mut self.direct);
                     if problem.column_sum == ColumnSum::Differences {
                         // Its column contributions are in `direct` already.
@@ -187,17 +195,17 @@ fn sum_directly(
     columns: &mut [f64],
 ) {
     let p = problem.payload_dim;
-    let own = &problem.row_payload[i * p..(i + 1) * p];
+    let own = &problem.original_payload[i * p..(i + 1) * p];
     sum.fill(0.0);
-    for (other, weight) in problem.row_payload.chunks_exact(p).zip(weights) {
+    for (other, weight) in problem.original_payload.chunks_exact(p).zip(weights) {
         let weight = normaliser * weight;
         for ((s, r), o) in sum.iter_mut().zip(other).zip(own) {
             *s += weight * (r - o);
         }
     }
     if problem.column_sum == ColumnSum::Differences {
-        let own = &problem.column_payload[i * p..(i + 1) * p];
-        let others = problem.column_payload.chunks_exact(p);
+        // Differences of columns are taken where both payloads are the same.
+        let others = problem.original_payload.chunks_exact(p);
         for ((column, other), weight) in columns.chunks_exact_mut(p).zip(others).zip(weights) {
             let weight = normaliser * weight;
             for ((c, r), o) in column.iter_mut().zip(other).zip(own) {

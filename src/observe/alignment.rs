@@ -2,9 +2,27 @@
 
 use crate::matrix::{Matrix, Svd};
 
-/// Singular vectors turn by about (perturbation / gap): within a gap of this many floors of each other, two singular
-/// values are treated as equal, so that vectors which count as distinct are known to about one part in a hundred.
-const GAP_IN_FLOORS: f64 = 100.0;
+/// Singular vectors turn by about (perturbation / gap): a gap of this many perturbations leaves them known to about one
+/// part in a hundred.
+const RESOLVING_GAP: f64 = 100.0;
+
+/// A layer's singular values, and by how much they may be off.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownValues<'a> {
+    /// Descending.
+    pub values: &'a [f64],
+    /// What the rounding of an SVD can produce: closer values are equal as far as a matrix of doubles can say.
+    pub rounding: f64,
+    /// What rounding and the integrator's tolerance can produce.
+    pub floor: f64,
+}
+
+impl KnownValues<'_> {
+    /// Whether value k and the next one lie within so many `perturbations` that their vectors are not known.
+    fn joined(&self, k: usize, perturbation: f64) -> bool {
+        k + 1 >= self.values.len() || self.values[k] - self.values[k + 1] <= RESOLVING_GAP * perturbation
+    }
+}
 
 /// A = V_{l+1}ᵀ U_l (rank x rank), of the layer `inner` = W_l and the layer `outer` = W_{l+1} behind it.
 ///
@@ -19,29 +37,18 @@ pub fn alignment_matrix(inner: &Svd, outer: &Svd) -> Matrix {
     alignment
 }
 
-/// The part of Σ A_jk² that lies in the diagonal blocks of equal singular values, between 0 and 1.
+/// Σ A_jk² over the diagonal blocks of equal singular values, over the number of directions that both layers have:
+/// between 0 and 1, and 1 where each singular space of one layer is one of the other's.
 ///
-/// 1 means that each singular space of one layer is one of the other's. Blocks join indices whose singular values
-/// cannot be told apart in either layer (`inner_floor`, `outer_floor` are the floors of their spectra): within them the
-/// vectors are defined up to a rotation only, so a rotation there counts as aligned. Signs do not matter.
-pub fn alignment_score(
-    alignment: &Matrix,
-    inner_values: &[f64],
-    inner_floor: f64,
-    outer_values: &[f64],
-    outer_floor: f64,
-) -> f64 {
-    let total = alignment.norm_squared();
-    if total == 0.0 {
-        return 0.0;
-    }
-    let joined = |values: &[f64], floor: f64, k: usize| {
-        k + 1 >= values.len() || values[k] - values[k + 1] <= GAP_IN_FLOORS * floor
-    };
+/// A block joins neighbours whose singular values are equal to rounding in either layer: within it vectors are defined up
+/// to a rotation only, so a rotation there counts as aligned. Signs do not matter. Values that differ, but by less than
+/// the integrator's tolerance resolves, are not joined: see [`resolved_part`].
+pub fn alignment_score(alignment: &Matrix, inner: KnownValues<'_>, outer: KnownValues<'_>) -> f64 {
+    let directions = alignment.nrows().min(alignment.ncols());
     let ranks = alignment.nrows().max(alignment.ncols());
     let mut block = vec![0; ranks];
     for k in 1..ranks {
-        let same = joined(inner_values, inner_floor, k - 1) || joined(outer_values, outer_floor, k - 1);
+        let same = inner.joined(k - 1, inner.rounding) || outer.joined(k - 1, outer.rounding);
         block[k] = block[k - 1] + usize::from(!same);
     }
     let mut inside = 0.0;
@@ -52,7 +59,20 @@ pub fn alignment_score(
             }
         }
     }
-    inside / total
+    inside / directions as f64
+}
+
+/// The part of the directions that both layers have whose singular vectors the floors let be known to one part in a
+/// hundred: where it is below 1, the score speaks of vectors that the run's tolerance does not determine.
+pub fn resolved_part(inner: KnownValues<'_>, outer: KnownValues<'_>) -> f64 {
+    let directions = inner.values.len().min(outer.values.len());
+    let blurred = |known: KnownValues<'_>, k: usize| {
+        let next = k + 1 < known.values.len() && known.joined(k, known.floor);
+        let previous = k > 0 && known.joined(k - 1, known.floor);
+        next || previous || known.values[k] <= known.floor
+    };
+    let resolved = (0..directions).filter(|&k| !blurred(inner, k) && !blurred(outer, k)).count();
+    resolved as f64 / directions as f64
 }
 
 #[cfg(test)]
@@ -67,19 +87,37 @@ mod tests {
         )
     }
 
+    fn known(values: &[f64]) -> KnownValues<'_> {
+        KnownValues { values, rounding: 1e-12, floor: 1e-6 }
+    }
+
     #[test]
     fn a_signed_identity_scores_1() {
-        let values = [3.0, 2.0, 1.0];
+        let values = known(&[3.0, 2.0, 1.0]);
         let signed = Matrix::from_diagonal(&nalgebra::DVector::from_vec(vec![1.0, -1.0, 1.0]));
-        assert_eq!(alignment_score(&signed, &values, 1e-9, &values, 1e-9), 1.0);
+        assert_eq!(alignment_score(&signed, values, values), 1.0);
+        assert_eq!(resolved_part(values, values), 1.0);
     }
 
     #[test]
     fn a_rotation_among_equal_singular_values_scores_1_and_among_distinct_ones_less() {
-        let equal = [2.0, 2.0, 1.0];
-        let distinct = [2.0, 1.9, 1.0];
-        assert!((alignment_score(&rotation(0.7), &equal, 1e-9, &distinct, 1e-9) - 1.0).abs() < 1e-15);
-        let score = alignment_score(&rotation(0.7), &distinct, 1e-9, &distinct, 1e-9);
+        let (equal, distinct) = (known(&[2.0, 2.0, 1.0]), known(&[2.0, 1.9, 1.0]));
+        assert!((alignment_score(&rotation(0.7), equal, distinct) - 1.0).abs() < 1e-15);
+        let score = alignment_score(&rotation(0.7), distinct, distinct);
         assert!((score - (2.0 * 0.7f64.cos().powi(2) + 1.0) / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn values_that_the_tolerance_cannot_tell_apart_win_no_score_and_count_as_unresolved() {
+        let close = known(&[2.0, 2.0 - 1e-5, 1.0]);
+        let score = alignment_score(&rotation(0.7), close, close);
+        assert!((score - (2.0 * 0.7f64.cos().powi(2) + 1.0) / 3.0).abs() < 1e-15);
+        assert!((resolved_part(close, close) - 1.0 / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn spaces_that_are_nearly_orthogonal_score_nearly_0() {
+        let values = known(&[2.0, 1.0]);
+        assert_eq!(alignment_score(&(Matrix::identity(2, 2) * 1e-3), values, values), 1e-6);
     }
 }

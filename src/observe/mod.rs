@@ -4,7 +4,7 @@ mod alignment;
 mod ranks;
 mod uniformity;
 
-pub use alignment::{alignment_matrix, alignment_score};
+pub use alignment::{KnownValues, alignment_matrix, alignment_score, resolved_part};
 pub use ranks::{effective_rank, numerical_rank, participation_ratio, stable_rank};
 pub use uniformity::view_distance_and_uniformity;
 
@@ -145,8 +145,19 @@ struct Layer {
     stage: usize,
     weights: Matrix,
     svd: Svd,
+    rounding: f64,
     floor: f64,
 }
+
+impl Layer {
+    fn known(&self) -> KnownValues<'_> {
+        KnownValues { values: &self.svd.values, rounding: self.rounding, floor: self.floor }
+    }
+}
+
+/// Relative growth of all layers by which the sensitivity of X is measured: small for a derivative, and large against
+/// the rounding of X.
+const GROWTH: f64 = 1.0 / 1024.0;
 
 /// What is to be measured, and how accurately the states are known.
 #[derive(Debug)]
@@ -180,17 +191,18 @@ impl Observer {
     ) -> Result<usize, DecompositionError> {
         let layers = self.layers(&objective.network, parameters, step)?;
         // Everything that can fail is computed before the first row is written, so that columns keep one length.
-        let spectra = self.spectra(&objective.network, parameters, &layers);
+        let spectra = self.spectra(&objective.network, parameters, &layers, step);
         let mut shorter_than_floor = 0;
         let mut loss = None;
         let mut eig_x = None;
         let own_x = self.wants(Quantity::X) && given_x.is_none();
         if own_x {
+            let grown: Vec<f64> = parameters.iter().map(|value| value * (1.0 + GROWTH)).collect();
+            let (grown_x, _) = objective.x_matrix(&grown, views);
             let (x, evaluation) = objective.x_matrix(parameters, views);
             loss = Some(evaluation.loss);
             shorter_than_floor = evaluation.shorter_than_floor;
-            let relative = f64::EPSILON * x.nrows() as f64 + self.accuracy.rtol;
-            let floor = relative * x_terms(objective, views) * (1.0 + largest_logit(objective));
+            let floor = self.x_floor(&x, &grown_x, x_terms(objective, views), parameters, step);
             eig_x = Some((or_nan(matrix::symmetric_eigenvalues(&x), x.nrows()), floor));
         } else if let (true, Some(x)) = (self.wants(Quantity::X), given_x) {
             let values = or_nan(matrix::symmetric_eigenvalues(x), x.nrows());
@@ -220,8 +232,7 @@ impl Observer {
                 trajectory.put_number(&format!("effective_rank_{name}"), effective_rank(values));
                 trajectory.put_number(&format!("stable_rank_{name}"), stable_rank(values));
                 trajectory.put_number(&format!("participation_ratio_{name}"), participation_ratio(values));
-                trajectory
-                    .put_number(&format!("numerical_rank_{name}"), numerical_rank(values, *floor) as f64);
+                trajectory.put_number(&format!("numerical_rank_{name}"), numerical_rank(values, *floor));
             }
         }
         for pair in layers.windows(2).filter(|pair| pair[1].stage == pair[0].stage + 1) {
@@ -229,15 +240,11 @@ impl Observer {
             let labels = format!("{}_{}", inner.label, outer.label);
             if self.wants(Quantity::Alignment) {
                 let alignment = alignment_matrix(&inner.svd, &outer.svd);
-                let score = alignment_score(
-                    &alignment,
-                    &inner.svd.values,
-                    inner.floor,
-                    &outer.svd.values,
-                    outer.floor,
-                );
+                let score = alignment_score(&alignment, inner.known(), outer.known());
+                let resolved = resolved_part(inner.known(), outer.known());
                 put_matrix(trajectory, &format!("alignment_{labels}"), &alignment);
                 trajectory.put_number(&format!("alignment_score_{labels}"), score);
+                trajectory.put_number(&format!("alignment_resolved_{labels}"), resolved);
             }
             if self.wants(Quantity::Imbalance) {
                 put_matrix(
@@ -256,6 +263,23 @@ impl Observer {
         Ok(shorter_than_floor)
     }
 
+    /// What rounding and the errors of the weights can do to the eigenvalues of X: to first order, by the change of X
+    /// to `grown_x`, its value when all layers are larger by a relative [`GROWTH`], which scales every logit.
+    fn x_floor(&self, x: &Matrix, grown_x: &Matrix, terms: f64, parameters: &[f64], step: u64) -> f64 {
+        let sensitivity = (grown_x - x).norm() / GROWTH;
+        let norm = parameters.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let relative = self.step_error(norm, parameters.len(), step) / norm.max(f64::MIN_POSITIVE);
+        let rounding = f64::EPSILON * x.nrows() as f64;
+        (rounding + relative) * sensitivity + rounding * terms
+    }
+
+    /// The error that steps have left in an array of this Frobenius norm and size: each admits its rounding and the
+    /// tolerance, and they are taken as independent. What an unstable trajectory makes of them is not included.
+    fn step_error(&self, norm: f64, size: usize, step: u64) -> f64 {
+        let each = (f64::EPSILON + self.accuracy.rtol) * norm + self.accuracy.atol * (size as f64).sqrt();
+        (step as f64).sqrt() * each
+    }
+
     fn layers(
         &self,
         network: &Network,
@@ -268,15 +292,10 @@ impl Observer {
                 let weights = Network::weights(shape, offset, parameters);
                 let svd = matrix::svd(&weights)?;
                 let (rows, columns) = weights.shape();
-                // Rounding of an SVD, of every step's update (independent, so by their root), and the error that one
-                // step's tolerance admits, by its Frobenius norm.
-                let updates = (step as f64).sqrt();
-                let floor = f64::EPSILON
-                    * (rows.max(columns) as f64 * svd.values[0] + updates * weights.norm())
-                    + self.accuracy.rtol * weights.norm()
-                    + self.accuracy.atol * ((rows * columns) as f64).sqrt();
+                let rounding = f64::EPSILON * rows.max(columns) as f64 * svd.values[0];
+                let floor = rounding + self.step_error(weights.norm(), rows * columns, step);
                 let label = shape.name.trim_start_matches('W').to_lowercase();
-                Ok(Layer { label, stage, weights, svd, floor })
+                Ok(Layer { label, stage, weights, svd, rounding, floor })
             })
             .collect()
     }
@@ -287,6 +306,7 @@ impl Observer {
         network: &Network,
         parameters: &[f64],
         layers: &[Layer],
+        step: u64,
     ) -> Vec<(String, Vec<f64>, f64)> {
         if !self.wants(Quantity::Spectra) && !self.wants(Quantity::Ranks) {
             return Vec::new();
@@ -302,17 +322,26 @@ impl Observer {
                 (name, layer.svd.values.clone(), layer.floor)
             })
             .collect();
-        // An error of layer l reaches the product through the norms of all other layers.
-        let through = |layers: &[Layer]| {
-            let norm = |layer: &Layer| layer.svd.values[0];
+        // An error of layer l reaches the product through the norms of all other layers; a trainable diagonal is one.
+        let through = |layers: &[(f64, f64)]| {
             (0..layers.len())
                 .map(|l| {
-                    let others = layers.iter().enumerate().filter(|(m, _)| *m != l).map(|(_, o)| norm(o));
-                    layers[l].floor * others.product::<f64>()
+                    let others =
+                        layers.iter().enumerate().filter(|(m, _)| *m != l).map(|(_, (norm, _))| norm);
+                    layers[l].1 * others.product::<f64>()
                 })
                 .sum::<f64>()
         };
-        let floor = through(layers);
+        let dense = |layer: &Layer| (layer.svd.values[0], layer.floor);
+        let encoder: Vec<(f64, f64)> =
+            layers.iter().filter(|layer| !layer.label.starts_with('p')).map(dense).collect();
+        let mut all: Vec<(f64, f64)> = layers.iter().map(dense).collect();
+        for diagonal in network.diagonals(parameters) {
+            let largest = diagonal.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+            let norm = diagonal.iter().map(|value| value * value).sum::<f64>().sqrt();
+            all.push((largest, self.step_error(norm, diagonal.len(), step)));
+        }
+        let floor = through(&all);
         if network.is_affine() {
             let total = network.end_to_end(parameters, Output::Embedding);
             let values = or_nan(matrix::singular_values(&total), total.nrows().min(total.ncols()));
@@ -322,8 +351,7 @@ impl Observer {
         let values = self.inputs.spectrum(network, parameters, Output::Embedding);
         spectra.push(("embedding".to_string(), values, squared(floor, self.inputs.scale)));
         if network.has_projector() {
-            let encoder: Vec<&Layer> = layers.iter().filter(|layer| !layer.label.starts_with('p')).collect();
-            let floor = through(&layers[..encoder.len()]);
+            let floor = through(&encoder);
             let values = self.inputs.spectrum(network, parameters, Output::Representation);
             spectra.push(("representation".to_string(), values, squared(floor, self.inputs.scale)));
         }
@@ -354,17 +382,5 @@ fn temperature(loss: &Loss) -> f64 {
         Loss::Euclidean(_) => 1.0,
         Loss::Dot(loss) => loss.temperature,
         Loss::Cosine(loss) => loss.temperature,
-    }
-}
-
-/// A bound on the logits, hence on how strongly weights amplify relative errors of embeddings.
-fn largest_logit(objective: &Objective) -> f64 {
-    let dim = objective.network.embedding_dim();
-    let square = |z: &[f64]| z.iter().map(|v| v * v).sum::<f64>();
-    let largest = objective.embeddings().chunks_exact(dim).map(square).fold(0.0, f64::max);
-    match &objective.loss {
-        Loss::Euclidean(_) => 2.0 * largest,
-        Loss::Dot(loss) => largest / loss.temperature,
-        Loss::Cosine(loss) => 1.0 / loss.temperature,
     }
 }

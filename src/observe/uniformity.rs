@@ -1,6 +1,6 @@
 //! Alignment and uniformity of normalised embeddings (Wang and Isola 2020).
 
-use crate::loss::NORM_FLOOR;
+use crate::loss::{NORM_FLOOR, norm};
 
 /// Mean |u_i - u'_i|² of positive pairs and log mean_{i≠j} exp(-2 |u_i - u_j|²) of first views, u = z/|z|.
 ///
@@ -9,8 +9,8 @@ pub fn view_distance_and_uniformity(embeddings: &[f64], dim: usize) -> (f64, f64
     let units: Vec<f64> = embeddings
         .chunks_exact(dim)
         .flat_map(|z| {
-            let norm = z.iter().map(|v| v * v).sum::<f64>().sqrt().max(NORM_FLOOR);
-            z.iter().map(move |v| v / norm)
+            let length = norm(z).max(NORM_FLOOR);
+            z.iter().map(move |v| v / length)
         })
         .collect();
     let square = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();

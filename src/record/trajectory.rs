@@ -76,7 +76,11 @@ pub const ARRAYS: &[(&str, &str, &str)] = &[
         "singular values of C, the covariance of the embeddings z (Eq. 1), descending",
     ),
     ("sigma_representation", "T x d", "the same of the representations r, where there is a projector"),
-    ("floor_*", "T", "numerical floor of the spectrum of this name: nothing below it is a value"),
+    (
+        "floor_*",
+        "T",
+        "numerical floor of the spectrum of this name, from rounding and tolerance of all steps: nothing below it is a value",
+    ),
     ("eig_x", "T x d", "eigenvalues of X (G = -W X), ascending; with the reduction of the plan"),
     (
         "alignment_*",
@@ -86,7 +90,12 @@ pub const ARRAYS: &[(&str, &str, &str)] = &[
     (
         "alignment_score_*",
         "T",
-        "part of the squared alignment matrix that lies in blocks of equal singular values: 1 is perfect alignment",
+        "part of the common directions that lies in blocks of equal singular values: 1 is perfect alignment",
+    ),
+    (
+        "alignment_resolved_*",
+        "T",
+        "part of the directions whose singular vectors the floors let be known to one part in a hundred",
     ),
     ("imbalance_*", "T x d x d", "W_l W_lᵀ - W_{l+1}ᵀ W_{l+1} of adjacent layers (Eq. 10's sign)"),
     ("effective_rank_*", "T", "exponential of the entropy of σ/Σσ (Roy and Vetterli 2007)"),

@@ -128,6 +128,24 @@ impl Settings {
         changed
     }
 
+    /// The same settings with every path, also in tables within, replaced by what `replace` makes of it.
+    pub fn with_paths(&self, replace: &mut dyn FnMut(&Path) -> PathBuf) -> Settings {
+        let mut changed = self.clone();
+        for (_, setting, _) in &mut changed.values {
+            match setting {
+                Setting::Path(path) => *path = replace(path),
+                Setting::Table(table) => **table = table.with_paths(replace),
+                Setting::Tables(tables) => {
+                    for table in tables {
+                        *table = table.with_paths(replace);
+                    }
+                }
+                _ => {}
+            }
+        }
+        changed
+    }
+
     fn place_of(&self, path: &str) -> &Place {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         if let (None, "kind", Some((_, place))) = (rest, first, &self.kind) {
