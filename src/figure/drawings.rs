@@ -265,7 +265,8 @@ fn drawing(
     }
     Drawing {
         title: figure.optional_text("title").unwrap_or(&experiment.title).to_string(),
-        caption,
+        // An equation does not break over two lines.
+        caption: caption.replace(" = ", "\u{a0}=\u{a0}"),
         provenance: format!(
             "contraflow {} · plans {} · {finished} {}",
             env!("CARGO_PKG_VERSION"),
@@ -288,6 +289,11 @@ fn setting(cells: &[&Cell<'_>]) -> String {
     merged.collect::<Vec<_>>().join("; ")
 }
 
+/// 0.01 and 1e-6, not 0.000001.
+fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:e}") } else { value.to_string() }
+}
+
 fn phrases(plan: &Plan) -> [String; 5] {
     let (loss, reduction) = plan.loss();
     let loss = match loss {
@@ -303,7 +309,7 @@ fn phrases(plan: &Plan) -> [String; 5] {
     let swept = |key: &str| plan.assignments.iter().any(|a| &*a.key == key);
     let strength = match augment.kind() {
         "isotropic" | "block" if !swept("augment.variance") => {
-            format!(" of variance {}", augment.number("variance"))
+            format!(" of variance {}", short(augment.number("variance")))
         }
         _ => String::new(),
     };

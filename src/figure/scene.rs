@@ -262,5 +262,6 @@ impl Type {
 pub(super) fn tidy(text: &str) -> String {
     let forbidden = |letter: char| letter.is_control() || matches!(letter, '\u{FFFE}' | '\u{FFFF}');
     let text: String = text.chars().map(|letter| if forbidden(letter) { ' ' } else { letter }).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    // Spaces that do not break stay.
+    text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

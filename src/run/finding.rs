@@ -37,8 +37,15 @@ pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
                 Some((0..rank).map(|k| last[k * columns + k].abs()).sum::<f64>() / rank as f64)
             })
             .collect();
-        let score = numbers(&format!("alignment_score_{}", figure.text("layers")));
-        return format!("mean |A_kk| {}; alignment score {}", spread(&diagonal, 0.0), spread(&score, 0.0));
+        let layers = figure.text("layers");
+        let score = numbers(&format!("alignment_score_{layers}"));
+        let resolved = numbers(&format!("alignment_resolved_{layers}"));
+        return format!(
+            "mean |A_kk| {}; alignment score {} ({} of the directions resolved)",
+            spread(&diagonal, 0.0),
+            spread(&score, 0.0),
+            spread(&resolved, 0.0)
+        );
     }
     let spectrum = spectrum_name(figure.text("of"));
     let array = figure_array(figure);
