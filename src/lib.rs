@@ -41,7 +41,7 @@
 //! "#;
 //! let experiment = Experiment::parse("example.toml", ".".as_ref(), text, &[])?;
 //! let plan = &experiment.plans[0];
-//! let result = contraflow::run::simulate(plan, plan.prepare()?, &|| false);
+//! let result = contraflow::run::simulate(plan, plan.prepare()?, &|_| false);
 //! assert!(result.ending.is_finished());
 //! let loss = &result.trajectory.columns["loss"].values;
 //! assert!(loss[10] < loss[0]);

@@ -24,7 +24,7 @@ fn trained(overrides: &[&str]) -> (Plan, Simulation) {
         .unwrap_or_else(|problem| panic!("{problem}"));
     let plan = experiment.plans[0].clone();
     let prepared = plan.prepare().unwrap_or_else(|problem| panic!("{problem}"));
-    let simulation = simulate(&plan, prepared, &|| false);
+    let simulation = simulate(&plan, prepared, &|_| false);
     assert!(simulation.ending.is_finished(), "{}", simulation.ending);
     (plan, simulation)
 }

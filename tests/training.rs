@@ -16,7 +16,7 @@ fn plan(text: &str, overrides: &[&str]) -> Plan {
 fn train(text: &str, overrides: &[&str]) -> Simulation {
     let plan = plan(text, overrides);
     let prepared = plan.prepare().unwrap_or_else(|problem| panic!("{problem}"));
-    simulate(&plan, prepared, &|| false)
+    simulate(&plan, prepared, &|_| false)
 }
 
 fn layers(simulation: &Simulation) -> Vec<Matrix> {

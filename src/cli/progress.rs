@@ -31,8 +31,15 @@ impl Progress {
     }
 
     pub(super) fn report(&self, event: &Event<'_>) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let (line, matters) = match event {
+            Event::Running { plan, time, wall_seconds } => {
+                let line = format!("{}: at t = {time:.4e} after {wall_seconds:.0} s", plan.directory_name());
+                match &self.bar {
+                    Some(bar) => bar.set_message(line),
+                    None => eprintln!("{line}"),
+                }
+                return;
+            }
             Event::Done { plan, ending, wall_seconds, warnings } => {
                 let mut line = format!("{}: {ending} ({wall_seconds:.2} s)", plan.directory_name());
                 for warning in warnings {
@@ -42,6 +49,7 @@ impl Progress {
             }
             Event::Broken { plan, message } => (format!("{}: {message}", plan.directory_name()), true),
         };
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         match &self.bar {
             Some(bar) => {
                 bar.inc(1);

@@ -27,7 +27,8 @@ pub(super) fn run(arguments: &Run) -> u8 {
         print_line(&format!("{}  {state}", store.directory(plan).display()));
     }
     if tally.failed > 0 && !arguments.retry {
-        eprintln!("{} of {} runs failed; --retry runs them again", tally.failed, experiment.plans.len());
+        let (failed, planned) = (tally.failed, experiment.plans.len());
+        eprintln!("failed: {failed} of {planned}; --retry runs what failed again");
     }
     status(&tally)
 }

@@ -6,13 +6,26 @@ use crate::experiment::{Experiment, Plan};
 use crate::files::FileError;
 use crate::record::Ending;
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Instant;
 
+/// A plan that takes longer says how far it is, so that a stiff one can be told from a dead one.
+const SECONDS_BETWEEN_REPORTS: f64 = 10.0;
+
 /// What happens while plans run.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
+    /// A plan has been running for a while.
+    Running {
+        /// The plan.
+        plan: &'a Plan,
+        /// Training time that it has reached.
+        time: f64,
+        /// How long it has taken.
+        wall_seconds: f64,
+    },
     /// A plan's results are in the store.
     Done {
         /// The plan.
@@ -86,7 +99,16 @@ pub fn run(
         }
         let start = Instant::now();
         let simulated = catch_unwind(AssertUnwindSafe(|| {
-            plan.prepare().map(|prepared| simulate(plan, prepared, interrupted))
+            let reports = Cell::new(0u64);
+            let watched = |time: f64| {
+                let wall_seconds = start.elapsed().as_secs_f64();
+                if wall_seconds >= SECONDS_BETWEEN_REPORTS * (reports.get() + 1) as f64 {
+                    reports.set(reports.get() + 1);
+                    report(Event::Running { plan, time, wall_seconds });
+                }
+                interrupted()
+            };
+            plan.prepare().map(|prepared| simulate(plan, prepared, &watched))
         }));
         let simulation = match simulated {
             Ok(Ok(simulation)) => simulation,

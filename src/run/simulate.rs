@@ -10,6 +10,7 @@ use crate::observe::{Accuracy, Observer, SpectrumInputs};
 use crate::record::{Effort, Ending, Trajectory};
 use crate::seed::Stream;
 use crate::stream::{BatchStream, full_batch};
+use std::cell::Cell;
 
 /// What a run leaves.
 #[derive(Debug)]
@@ -59,8 +60,10 @@ impl Recorder {
     }
 }
 
-/// Runs `plan` on what it was prepared with. `interrupted` is asked after every step.
-pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool) -> Simulation {
+/// Runs `plan` on what it was prepared with. `interrupted` is told the training time and asked after every step.
+pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bool) -> Simulation {
+    let clock = Cell::new(0.0);
+    let interrupted = &|| interrupted(clock.get());
     let Prepared { data, augmentation, network, mut parameters } = prepared;
     let (loss, reduction) = plan.loss();
     let dynamics = plan.dynamics();
@@ -111,7 +114,8 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool)
     let recording = plan.recording();
     let (ending, effort) = match &dynamics {
         Dynamics::Flow(flow) => {
-            let mut field = |_: f64, theta: &[f64], out: &mut [f64]| {
+            let mut field = |time: f64, theta: &[f64], out: &mut [f64]| {
+                clock.set(time);
                 objective.evaluate(theta, &views, out);
                 out.iter_mut().for_each(|value| *value = -*value);
             };
@@ -122,7 +126,10 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool)
         Dynamics::FrozenX(flow) => {
             let (x, _) = objective.x_matrix(&parameters, &views);
             let mut given = GivenXFlow::new(&network);
-            let mut field = |_: f64, theta: &[f64], out: &mut [f64]| given.derivative(theta, &x, out);
+            let mut field = |time: f64, theta: &[f64], out: &mut [f64]| {
+                clock.set(time);
+                given.derivative(theta, &x, out);
+            };
             let record =
                 |snapshot: Snapshot<'_>, recorder: &mut Recorder| recorder.record(snapshot, &views, Some(&x));
             run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
@@ -133,6 +140,7 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool)
             let mut current = x(0.0);
             let mut given = GivenXFlow::new(&network);
             let mut field = |time: f64, theta: &[f64], out: &mut [f64]| {
+                clock.set(time);
                 let factor = (-decay * time).exp();
                 for (k, value) in eigenvalues.iter().enumerate() {
                     current[(k, k)] = value * factor;
@@ -149,7 +157,8 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool)
             let descent = Descent { rate: *rate, steps: *steps };
             let recorded = recording.steps(*rate, *steps).unwrap_or_default();
             let mut position = Position::new(parameters);
-            let mut gradient = |_: u64, theta: &[f64], out: &mut [f64]| {
+            let mut gradient = |step: u64, theta: &[f64], out: &mut [f64]| {
+                clock.set(rate * step as f64);
                 objective.evaluate(theta, &views, out);
             };
             let ending = descent.run(
@@ -172,6 +181,7 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool)
             let mut batch_views = vec![0.0; 2 * batch * data.dim];
             let mut observed_views = batch_views.clone();
             let mut gradient = |step: u64, theta: &[f64], out: &mut [f64]| {
+                clock.set(rate * step as f64);
                 stream.views(step, &mut batch_views);
                 objective.evaluate(theta, &batch_views, out);
             };
@@ -191,7 +201,7 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn() -> bool)
     let mut warnings: Vec<String> = recorder.failure.into_iter().collect();
     if let Some((count, time)) = recorder.short {
         warnings.push(format!(
-            "{count} embeddings were shorter than {NORM_FLOOR:e} at t = {time} and were divided by {NORM_FLOOR:e}"
+            "embeddings shorter than {NORM_FLOOR:e} were divided by it instead of their norm, {count} at t = {time} first"
         ));
     }
     Simulation { trajectory: recorder.trajectory, network, parameters, ending, effort, warnings }
