@@ -131,7 +131,7 @@ impl Augmentation {
             "diagonal" if settings.numbers("variances").len() != dim => Err(settings.problem(
                 "variances",
                 format!(
-                    "{} variances for {dim} coordinates; give one a coordinate",
+                    "{} variances for {dim} coordinates; allowed: one a coordinate",
                     settings.numbers("variances").len()
                 ),
             )),
@@ -157,7 +157,7 @@ impl Augmentation {
                     files::read_samples(path).map_err(|error| settings.problem("path", error.to_string()))?;
                 if array.shape != [count, dim] {
                     let message = format!(
-                        "{} holds {} views of {} coordinates; the data has {count} of {dim}",
+                        "{} holds {} views of {} coordinates; allowed: {count} of {dim}, as the data has",
                         path.display(),
                         array.shape[0],
                         array.shape[1]

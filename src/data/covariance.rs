@@ -67,7 +67,7 @@ impl Factor {
     pub(super) fn check(settings: &Settings, dim: usize) -> Result<(), Problem> {
         if settings.kind() == "diagonal" && settings.numbers("variances").len() != dim {
             let given = settings.numbers("variances").len();
-            let message = format!("{given} variances for {dim} coordinates; give one a coordinate");
+            let message = format!("{given} variances for {dim} coordinates; allowed: one a coordinate");
             return Err(settings.problem("variances", message));
         }
         Ok(())
@@ -92,11 +92,7 @@ pub fn covariance_factor(path: &Path, dim: usize, settings: &Settings) -> Result
     let wrong = |message: String| settings.problem("path", message);
     let array = files::read_samples(path).map_err(|error| wrong(error.to_string()))?;
     if array.shape != [dim, dim] {
-        return Err(wrong(format!(
-            "{} has shape {:?}; a covariance of {dim} x {dim} is needed",
-            path.display(),
-            array.shape
-        )));
+        return Err(wrong(format!("{} has shape {:?}; allowed: {dim} x {dim}", path.display(), array.shape)));
     }
     let covariance = Matrix::from_row_slice(dim, dim, &array.values);
     let size = covariance.amax();
@@ -104,13 +100,16 @@ pub fn covariance_factor(path: &Path, dim: usize, settings: &Settings) -> Result
     // Written with 12 digits or more, a covariance is symmetric to within this.
     const ROUNDING: f64 = 1e-12;
     if asymmetry > ROUNDING * size {
-        return Err(wrong(format!("{} is not symmetric: entries differ by {asymmetry:.3e}", path.display())));
+        return Err(wrong(format!(
+            "{} is not symmetric: entries differ by {asymmetry:.3e}; allowed: a symmetric matrix",
+            path.display()
+        )));
     }
     let eigen = matrix::symmetric_eigen(&covariance).map_err(|error| wrong(error.to_string()))?;
     let smallest = eigen.values[0];
     if smallest < -ROUNDING * size * dim as f64 {
         return Err(wrong(format!(
-            "{} is not a covariance: it has the negative eigenvalue {smallest:.3e}",
+            "{} has the negative eigenvalue {smallest:.3e}; allowed: a covariance, whose eigenvalues are not negative",
             path.display()
         )));
     }

@@ -185,14 +185,18 @@ fn read(path: &Path, chain: &[Shape], settings: &Settings) -> Result<Vec<LayerSt
             let names: Vec<&str> = arrays.keys().map(String::as_str).collect();
             settings.problem(
                 "path",
-                format!("{} has no array {name}; it has {}", path.display(), names.join(", ")),
+                format!(
+                    "{} has no array {name}, only {}; allowed: a file with one array a layer",
+                    path.display(),
+                    names.join(", ")
+                ),
             )
         })?;
         if array.shape != wanted {
             return Err(settings.problem(
                 "path",
                 format!(
-                    "{name} in {} has shape {:?}; the widths ask for {wanted:?}",
+                    "{name} in {} has shape {:?}; allowed: {wanted:?}, as the widths ask",
                     path.display(),
                     array.shape
                 ),

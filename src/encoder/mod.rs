@@ -17,6 +17,9 @@ pub use projector::KINDS as PROJECTORS;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
+/// Layers of an encoder: each takes several arrays in a record, of which an archive holds 65,535.
+const MOST_LAYERS: usize = 1000;
+
 const KEYS: &[Key] = &[
     Key {
         name: "widths",
@@ -230,6 +233,10 @@ impl Network {
     /// Whether the table `encoder` describes a network, without drawing it.
     pub fn check(settings: &Settings) -> Result<(), Problem> {
         let widths = settings.integers("widths");
+        if widths.len() > MOST_LAYERS + 1 {
+            let message = format!("{} layers; allowed: at most {MOST_LAYERS}", widths.len() - 1);
+            return Err(settings.problem("widths", message));
+        }
         let width = widths[widths.len() - 1];
         let projector = settings.table("projector");
         let key = match projector.kind() {
@@ -394,24 +401,30 @@ impl Network {
             Output::Representation => &self.stages[..self.encoder_stages],
             Output::Embedding => &self.stages,
         };
-        let mut total = Matrix::identity(self.widths[0], self.widths[0]);
+        // The first matrix is taken as it is: an identity before it would be as large as the input is wide.
+        let mut total: Option<Matrix> = None;
         for stage in stages {
-            total = match &stage.map {
-                Map::Dense { shape, offset } => Network::weights(shape, *offset, parameters) * total,
-                Map::Fixed(matrix) => matrix * total,
+            let (width, before) = (self.widths[0], total.take());
+            let product = |matrix: Matrix| match &before {
+                Some(before) => matrix * before,
+                None => matrix,
+            };
+            total = Some(match &stage.map {
+                Map::Dense { shape, offset } => product(Network::weights(shape, *offset, parameters)),
+                Map::Fixed(matrix) => product(matrix.clone()),
                 Map::Diagonal { offset, dim } => {
-                    Matrix::from_diagonal(&nalgebra::DVector::from_column_slice(
-                        &parameters[*offset..offset + dim],
-                    )) * total
+                    let diagonal = &parameters[*offset..offset + dim];
+                    product(Matrix::from_diagonal(&nalgebra::DVector::from_column_slice(diagonal)))
                 }
-                Map::Keep { kept, width } => {
-                    let mut next = Matrix::zeros(*width, total.ncols());
-                    next.rows_mut(0, *kept).copy_from(&total.rows(0, *kept));
+                Map::Keep { kept, width: outputs } => {
+                    let before = before.unwrap_or_else(|| Matrix::identity(width, width));
+                    let mut next = Matrix::zeros(*outputs, before.ncols());
+                    next.rows_mut(0, *kept).copy_from(&before.rows(0, *kept));
                     next
                 }
-            };
+            });
         }
-        total
+        total.unwrap_or_else(|| Matrix::identity(self.widths[0], self.widths[0]))
     }
 
     /// Runs the network on the columns of `inputs` (d x n), leaving every stage's outputs in `activations`.

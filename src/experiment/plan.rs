@@ -21,6 +21,9 @@ pub const ENGINE_REVISION: u32 = 1;
 /// Steps that a flow may attempt where the plan does not say.
 const DEFAULT_MAX_STEPS: u64 = 1_000_000;
 
+/// Most runs of one experiment file.
+const MOST_RUNS: usize = 100_000;
+
 /// Swept values take at most this many bytes of a directory's name, which stays below the usual limit of 255; the hash
 /// tells apart what is cut off.
 const LONGEST_NAME: usize = 180;
@@ -145,7 +148,18 @@ impl Experiment {
         }
         let mut plans = Vec::new();
         let mut head = None;
-        for (index, cell) in document.resolve(ROOT)?.into_iter().enumerate() {
+        let cells = document.resolve(ROOT)?;
+        if let Some(first) = cells.first() {
+            let runs = cells.len().saturating_mul(first.settings.integer("repeats"));
+            if runs > MOST_RUNS {
+                let message = format!(
+                    "{} cells times repeats are {runs} runs; allowed: at most {MOST_RUNS}",
+                    cells.len()
+                );
+                return Err(first.settings.problem("repeats", message));
+            }
+        }
+        for (index, cell) in cells.into_iter().enumerate() {
             check(&cell.settings)?;
             let head = head.get_or_insert_with(|| cell.settings.clone());
             let (first, repeats) = (cell.settings.integer_u64("first_repeat"), head.integer_u64("repeats"));
@@ -290,6 +304,7 @@ impl Plan {
         let settings = &self.settings;
         let data = Dataset::from_settings(settings.table("data"), self.seed)?;
         check_dims(settings, data.dim, Some(data.count()))?;
+        check_memory(settings, data.count())?;
         let augmentation = Augmentation::from_settings(settings.table("augment"), data.dim, data.count())?;
         let (network, parameters) = Network::from_settings(settings.table("encoder"), self.seed)?;
         Ok(Prepared { data, augmentation, network, parameters })
@@ -378,9 +393,10 @@ fn check(settings: &Settings) -> Result<(), Problem> {
             check_dims(settings, dim, None)?;
         }
     } else {
-        check_memory(settings)?;
         check_dims(settings, data.integer("dim"), Some(data.integer("samples")))?;
     }
+    // How many samples a file holds is known once it is read; see `Plan::prepare`.
+    check_memory(settings, if data.kind() == "file" { 0 } else { data.integer("samples") })?;
     check_observe(settings)?;
     check_figures(settings)?;
     let dynamics = settings.table("dynamics");
@@ -415,7 +431,7 @@ fn check_dims(settings: &Settings, dim: usize, count: Option<usize>) -> Result<(
     let width = settings.table("encoder").integers("widths")[0];
     if width != dim {
         let message = format!(
-            "widths start with {width}, but the data has {dim} coordinates; the first width must be {dim}"
+            "widths start with {width}, but the data has {dim} coordinates; allowed: a first width of {dim}"
         );
         return Err(settings.problem("encoder.widths", message));
     }
@@ -423,7 +439,7 @@ fn check_dims(settings: &Settings, dim: usize, count: Option<usize>) -> Result<(
     let dynamics = settings.table("dynamics");
     if dynamics.kind() == "prescribed-x" && dynamics.numbers("eigenvalues").len() != dim {
         let given = dynamics.numbers("eigenvalues").len();
-        let message = format!("{given} eigenvalues for {dim} coordinates; give one a coordinate");
+        let message = format!("{given} eigenvalues for {dim} coordinates; allowed: one a coordinate");
         return Err(dynamics.problem("eigenvalues", message));
     }
     if let (Some(count), "sgd") = (count, dynamics.kind()) {
@@ -453,14 +469,14 @@ fn check_observe(settings: &Settings) -> Result<(), Problem> {
         }
     };
     let wants = |name: &str| observe.texts("quantities").iter().any(|quantity| quantity == name);
-    let widths = settings.table("encoder").integers("widths");
+    let widths = all_widths(settings.table("encoder"));
     let inner: f64 = widths[1..widths.len() - 1].iter().map(|&w| (w as f64).powi(2)).sum();
     let matrices = f64::from(u8::from(wants("alignment"))) + f64::from(u8::from(wants("imbalance")));
     let spectra: f64 = widths.iter().map(|&w| 2.0 * w as f64).sum::<f64>() + 64.0;
     let bytes = 8.0 * recordings * (matrices * inner + spectra);
     if bytes > machine_memory() {
         let message = format!(
-            "{recordings} recordings need about {:.1} GiB, more than this machine has; record less often, or without alignment and imbalance",
+            "{recordings} recordings need about {:.1} GiB, more than this machine has; allowed: what fits; record less often, or without alignment and imbalance",
             bytes / f64::from(1 << 30)
         );
         return Err(times.problem("kind", message));
@@ -557,35 +573,68 @@ fn adjacent_pairs(encoder: &Settings) -> Vec<String> {
     labels.windows(2).map(|pair| format!("{}_{}", pair[0], pair[1])).collect()
 }
 
-/// Refuses sizes that cannot fit into this machine's memory.
-fn check_memory(settings: &Settings) -> Result<(), Problem> {
-    let data = settings.table("data");
-    let (dim, samples) = (data.integer("dim") as f64, data.integer("samples") as f64);
-    let widths = settings.table("encoder").integers("widths");
+/// Widths from the input through the encoder and the projector.
+fn all_widths(encoder: &Settings) -> Vec<usize> {
+    let mut widths = encoder.integers("widths").to_vec();
+    let projector = encoder.table("projector");
+    let last = widths[widths.len() - 1];
+    match projector.kind() {
+        "none" => {}
+        "trainable" => widths.extend(projector.optional_integers("widths").unwrap_or(&[last])),
+        _ => widths.push(last),
+    }
+    widths
+}
+
+/// Refuses sizes that cannot fit into this machine's memory, for one run at a time.
+fn check_memory(settings: &Settings, samples: usize) -> Result<(), Problem> {
+    let (data, encoder) = (settings.table("data"), settings.table("encoder"));
+    let (dynamics, observe) = (settings.table("dynamics"), settings.table("observe"));
+    let widths = all_widths(encoder);
+    let (dim, samples) = (widths[0] as f64, samples as f64);
     let outputs: f64 = widths.iter().map(|&w| w as f64).sum();
     let weights: f64 = widths.windows(2).map(|w| w[0] as f64 * w[1] as f64).sum();
-    let batch =
-        match Some(settings.table("dynamics")).filter(|d| d.kind() == "sgd").map(|d| d.integer("batch")) {
-            Some(batch) => (batch as f64).min(samples),
-            None => samples,
-        };
-    // Samples, views, activations with their gradients, the kernel's block of 64 rows; some twenty copies of the
-    // weights in the stages of a Runge-Kutta method.
-    let values =
-        dim * samples + 2.0 * batch * (dim + 3.0 * outputs) + 70.0 * batch + 20.0 * weights + dim * dim;
-    let bytes = 8.0 * values;
+    let sgd = dynamics.kind() == "sgd";
+    let batch = if sgd { (dynamics.integer("batch") as f64).min(samples) } else { samples };
+    let wants_x =
+        observe.texts("quantities").iter().any(|name| name == "x") || dynamics.kind().ends_with("-x");
+    // Samples, views, activations with their gradients, the kernel's block of 64 rows; fresh inputs with their
+    // activations; some twenty copies of the weights in the stages of a Runge-Kutta method; X with its eigenvectors.
+    let of_samples = dim * samples + 2.0 * batch * (dim + 3.0 * outputs) + 70.0 * batch;
+    let of_inputs = if sgd && data.kind() != "file" {
+        observe.integer("samples") as f64 * (2.0 * dim + outputs)
+    } else {
+        0.0
+    };
+    let of_weights = 20.0 * weights + if wants_x { 6.0 * dim * dim } else { 0.0 };
+    let bytes = 8.0 * (of_samples + of_inputs + of_weights);
     let machine = machine_memory();
     if bytes > machine {
         let gib = |bytes: f64| bytes / f64::from(1 << 30);
+        let (key, what) = if of_weights > of_samples.max(of_inputs) {
+            ("encoder.widths", format!("widths {}", listed(&widths)))
+        } else if of_inputs > of_samples {
+            ("observe.samples", format!("{} fresh inputs of {dim} coordinates", observe.integer("samples")))
+        } else if data.kind() == "file" {
+            ("data.path", format!("{samples} samples of {dim} coordinates"))
+        } else {
+            ("data.samples", format!("{samples} samples of {dim} coordinates"))
+        };
         let message = format!(
-            "{samples} samples of {dim} coordinates through widths {widths:?} need about {:.1} GiB; this machine has {:.1} GiB",
+            "{what} need about {:.1} GiB; allowed: what fits into this machine's {:.1} GiB",
             gib(bytes),
             gib(machine)
         );
-        let key = if 20.0 * weights > dim * samples { "encoder.widths" } else { "data.samples" };
         return Err(settings.problem(key, message));
     }
     Ok(())
+}
+
+/// A list of widths, cut where it is long.
+fn listed(widths: &[usize]) -> String {
+    let shown: Vec<String> = widths.iter().take(8).map(ToString::to_string).collect();
+    let rest = if widths.len() > shown.len() { ", …" } else { "" };
+    format!("[{}{rest}]", shown.join(", "))
 }
 
 /// Bytes of memory that this machine has, or 16 GiB where it does not say.

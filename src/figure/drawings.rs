@@ -258,6 +258,7 @@ fn drawing(
     let seeds = experiment.repeats;
     caption += &match seeds {
         1 => format!(", {when}; one seed"),
+        _ if matches!(chart, Chart::HeatMap(_)) => format!(", {when}; median over {seeds} seeds"),
         _ => format!(", {when}; median and range over {seeds} seeds"),
     };
     if finished < planned {

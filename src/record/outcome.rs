@@ -62,25 +62,44 @@ impl Ending {
     }
 }
 
+/// A training time as a reader wants it: not with hundreds of digits.
+struct Time(f64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = self.0 == 0.0 || (1e-5..1e15).contains(&self.0.abs());
+        if plain { write!(f, "{}", self.0) } else { write!(f, "{:e}", self.0) }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ending::TimeReached => write!(f, "time reached"),
             Ending::StepsDone => write!(f, "steps done"),
             Ending::Converged { time, gradient_norm } => {
-                write!(f, "converged at t = {time} (gradient norm {gradient_norm:.3e})")
+                write!(f, "converged at t = {} (gradient norm {gradient_norm:.3e})", Time(*time))
             }
             Ending::StepTooSmall { time } => write!(
                 f,
-                "step too small at t = {time}: either the weights grow without bound (then lower time_end) or the gradient is not smooth enough for these tolerances (then raise rtol and atol, or use gd)"
+                "step too small at t = {}: either the weights grow without bound (then lower time_end) or the gradient is not smooth enough for these tolerances (then raise rtol and atol, or use gd)",
+                Time(*time)
             ),
             Ending::NonFinite { time, step } => {
-                write!(f, "non-finite at step {step} (t = {time}); lower the rate or the initial scale")
+                write!(
+                    f,
+                    "non-finite at step {step} (t = {}); lower the rate, or the end time of a flow, or the initial scale",
+                    Time(*time)
+                )
             }
             Ending::StepLimit { time, limit } => {
-                write!(f, "step limit {limit} reached at t = {time}; raise max_steps, or lower time_end")
+                write!(
+                    f,
+                    "step limit {limit} reached at t = {}; raise max_steps, or lower time_end",
+                    Time(*time)
+                )
             }
-            Ending::Interrupted { time } => write!(f, "interrupted at t = {time}"),
+            Ending::Interrupted { time } => write!(f, "interrupted at t = {}", Time(*time)),
         }
     }
 }

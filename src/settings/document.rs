@@ -44,7 +44,7 @@ impl Document {
             },
         )?;
         if bytes.len() > SIZE_LIMIT {
-            return Err(too_large().in_file(name.as_str()));
+            return Err(too_large(&name));
         }
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
@@ -70,7 +70,7 @@ impl Document {
     /// Parses a text. `name` stands for it in errors; relative paths in it are taken from `folder`.
     pub fn parse(name: &str, folder: &Path, text: &str) -> Result<Document, Problem> {
         if text.len() > SIZE_LIMIT {
-            return Err(too_large().in_file(name));
+            return Err(too_large(name));
         }
         let folder = std::path::absolute(folder).map_err(|error| {
             Problem::new(format!("its folder {} cannot be used: {error}", folder.display())).in_file(name)
@@ -91,9 +91,9 @@ impl Document {
     /// string, so that `loss.kind=infonce-dot` needs no quotes. A key that is swept is no longer swept when it is
     /// set. Relative paths count from the folder of the file, as if they stood in it.
     pub fn set(&mut self, root: &'static [Key], text: &str) -> Result<(), Problem> {
-        let name = format!("--set {}", shortened(text));
+        let name = format!("{}: --set {}", self.place.source().name, shortened(text));
         if text.len() > SIZE_LIMIT {
-            return Err(too_large().in_file(name));
+            return Err(too_large(&name));
         }
         let source = Arc::new(Source { name, text: text.to_string(), is_file: false });
         let whole = Place::new(&source, 0..text.len());
@@ -146,8 +146,10 @@ impl Document {
     }
 }
 
-fn too_large() -> Problem {
-    Problem::new("experiment files are at most 1 MiB, and this is larger")
+/// Nothing of such a file is kept, so its place is its beginning.
+fn too_large(name: &str) -> Problem {
+    Problem::new("this is larger than an experiment file may be; allowed: at most 1 MiB")
+        .in_file(format!("{name}:1:1"))
         .help("keep data in a file of its own and give its path")
 }
 
@@ -227,7 +229,7 @@ mod tests {
         set_refused(
             &["augment.varaince=1"],
             &[
-                "--set augment.varaince=1: error: unknown key `varaince` in `augment`; allowed: kind, variance, sides, block",
+                "a.toml: --set augment.varaince=1: error: unknown key `varaince` in `augment`; allowed: kind, variance, sides, block",
                 "did you mean `variance`?",
             ],
         );
@@ -241,14 +243,17 @@ mod tests {
         set_refused(
             &["augment.variance=-1"],
             &[
-                "--set augment.variance=-1: error: `augment.variance` = -1 is refused; allowed: a number greater than 0",
+                "a.toml: --set augment.variance=-1: error: `augment.variance` = -1 is refused; allowed: a number greater than 0",
                 "augment.variance=-1\n  |                  ^^",
             ],
         );
         set_refused(&["data.samples=0,5"], &["the string \"0,5\""]);
         set_refused(&["seed"], &["there is no `=`"]);
         set_refused(&["seed="], &["`seed` is given no value"]);
-        set_refused(&["encoder.widths=[1, 2"], &["--set encoder.widths=[1, 2: error: this is not TOML"]);
+        set_refused(
+            &["encoder.widths=[1, 2"],
+            &["a.toml: --set encoder.widths=[1, 2: error: this is not TOML"],
+        );
         set_refused(&["encoder.widths=[1, 2] 3"], &["this is not TOML"]);
         set_refused(&["augment={ kind = 'block' } }"], &["this is not TOML"]);
         set_refused(&["seed=1\nrepeats=3"], &["--set"]);
@@ -258,7 +263,7 @@ mod tests {
     fn set_of_a_kind_that_does_not_fit_the_other_keys_is_refused() {
         set_refused(
             &["augment.kind=isotropic"],
-            &["a.toml:4:29: error: unknown key `block`", "chosen at --set augment.kind=isotropic"],
+            &["a.toml:4:29: error: unknown key `block`", "chosen at a.toml: --set augment.kind=isotropic"],
         );
     }
 
@@ -351,7 +356,12 @@ mod tests {
         let start = Instant::now();
         let shown = Document::read(&path).expect_err("refused").to_string();
         assert!(start.elapsed() < Duration::from_secs(2));
-        assert!(shown.contains("experiment files are at most 1 MiB") && shown.len() < 1000, "{shown}");
+        assert!(
+            shown.contains(
+                ":1:1: error: this is larger than an experiment file may be; allowed: at most 1 MiB"
+            ) && shown.len() < 1000,
+            "{shown}"
+        );
         assert!(parse(&" ".repeat(SIZE_LIMIT)).is_ok() && parse(&" ".repeat(SIZE_LIMIT + 1)).is_err());
     }
 

@@ -382,7 +382,8 @@ fn missing_key(
     let of_kind = kind.map(|(kind, _, _)| format!(" of the kind \"{}\"", kind.name)).unwrap_or_default();
     let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let message = format!("{table}{of_kind} lacks {names}");
-    let help = format!("`{}`: {} ({})", key.name, key.about.trim_end_matches('.'), key.value.allowed());
+    let help =
+        format!("`{}`: {}; allowed: {}", key.name, key.about.trim_end_matches('.'), key.value.allowed());
     Problem::at(place, message).help(help)
 }
 
