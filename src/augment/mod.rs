@@ -1,6 +1,6 @@
 //! Augmentation: how the second view x' comes from a sample x.
 
-use crate::data::covariance_factor;
+use crate::data::{VARIANCES, covariance_factor};
 use crate::files;
 use crate::matrix::Matrix;
 use crate::settings::{Key, Kind, Presence, Problem, Settings, ValueType};
@@ -46,15 +46,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "diagonal",
-        keys: &[
-            Key {
-                name: "variances",
-                value: ValueType::Numbers { min: 0.0, min_allowed: true, max: f64::MAX },
-                presence: Presence::Required,
-                about: "Variance of every coordinate of one noise draw",
-            },
-            SIDES,
-        ],
+        keys: &[VARIANCES, SIDES],
         about: "Additive noise n ~ N(0, diag(variances))",
         source: "",
     },

@@ -5,6 +5,14 @@ use crate::matrix::{self, Matrix};
 use crate::settings::{Key, Kind, Presence, Problem, Settings, ValueType};
 use std::path::Path;
 
+/// Variances of independent coordinates, of samples or of noise.
+pub const VARIANCES: Key = Key {
+    name: "variances",
+    value: ValueType::NON_NEGATIVE_NUMBERS,
+    presence: Presence::Required,
+    about: "Variance of every coordinate",
+};
+
 /// The kinds of covariance that an experiment file can name.
 pub const KINDS: &[Kind] = &[
     Kind {
@@ -18,17 +26,7 @@ pub const KINDS: &[Kind] = &[
         about: "variance I",
         source: "",
     },
-    Kind {
-        name: "diagonal",
-        keys: &[Key {
-            name: "variances",
-            value: ValueType::Numbers { min: 0.0, min_allowed: true, max: f64::MAX },
-            presence: Presence::Required,
-            about: "Variance of every coordinate",
-        }],
-        about: "diag(variances)",
-        source: "",
-    },
+    Kind { name: "diagonal", keys: &[VARIANCES], about: "diag(variances)", source: "" },
     Kind {
         name: "power-law",
         keys: &[Key {

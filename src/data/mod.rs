@@ -7,7 +7,7 @@ use crate::files;
 use crate::seed::{Seed, Stream};
 use crate::settings::{Constant, Key, Kind, Presence, Problem, Settings, ValueType};
 use covariance::Factor;
-pub use covariance::{KINDS as COVARIANCES, covariance_factor};
+pub use covariance::{KINDS as COVARIANCES, VARIANCES, covariance_factor};
 pub use principal_components::PrincipalComponents;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
