@@ -4,6 +4,7 @@ use contraflow::encoder::{Activations, Output};
 use contraflow::experiment::{Experiment, Plan};
 use contraflow::loss::{InfonceEuclidean, Workspace};
 use contraflow::matrix::{Matrix, symmetric_eigenvalues};
+use contraflow::record::Trajectory;
 use contraflow::run::{Simulation, simulate};
 use contraflow::stream::full_batch;
 use std::path::Path;
@@ -145,6 +146,13 @@ fn imbalance_and_alignment_are_those_of_the_final_layers() {
     }
 }
 
+/// The record of a flow at these tolerances.
+fn trained_at(common: &[&str], rtol: &str, atol: &str) -> Trajectory {
+    let tolerances = [format!("dynamics.rtol={rtol}"), format!("dynamics.atol={atol}")];
+    let overrides: Vec<&str> = common.iter().copied().chain(tolerances.iter().map(String::as_str)).collect();
+    trained(&overrides).1.trajectory
+}
+
 #[test]
 fn floors_cover_the_error_of_the_flow_and_are_not_absurd() {
     // Strong augmentation: some singular values vanish. What a loose run holds above its floor, a tight one confirms.
@@ -156,12 +164,7 @@ fn floors_cover_the_error_of_the_flow_and_are_not_absurd() {
         "dynamics.time_end=8.0",
         "dynamics.method=\"tsit5\"",
     ];
-    let run = |rtol: &str, atol: &str| {
-        let tolerances = [format!("dynamics.rtol={rtol}"), format!("dynamics.atol={atol}")];
-        let overrides: Vec<&str> =
-            common.iter().copied().chain(tolerances.iter().map(String::as_str)).collect();
-        trained(&overrides).1.trajectory
-    };
+    let run = |rtol, atol| trained_at(&common, rtol, atol);
     let tight = run("1e-12", "1e-15");
     for (rtol, atol) in [("1e-4", "1e-7"), ("1e-6", "1e-9"), ("1e-8", "1e-11")] {
         let loose = run(rtol, atol);
@@ -208,12 +211,7 @@ fn floors_cover_deeper_networks_whose_steps_add_up_and_leave_x_to_be_judged() {
         "dynamics.time_end=20.0",
         "dynamics.method=\"tsit5\"",
     ];
-    let run = |rtol: &str, atol: &str| {
-        let tolerances = [format!("dynamics.rtol={rtol}"), format!("dynamics.atol={atol}")];
-        let overrides: Vec<&str> =
-            common.iter().copied().chain(tolerances.iter().map(String::as_str)).collect();
-        trained(&overrides).1.trajectory
-    };
+    let run = |rtol, atol| trained_at(&common, rtol, atol);
     let tight = run("1e-12", "1e-15");
     let loose = run("1e-6", "1e-9");
     for (name, array) in
