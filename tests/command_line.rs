@@ -402,7 +402,7 @@ fn an_interrupted_run_leaves_no_half_results_and_goes_on() {
         assert!(Instant::now() < deadline, "no results after a minute");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let names: Vec<PathBuf> = cells(&place.path("out"));
