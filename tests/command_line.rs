@@ -160,6 +160,13 @@ fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
         ("x of a relu encoder", with("\"linear\", widths", "\"relu\", widths"), "9:67", &["linear encoder"]),
         ("a figure of what is not recorded", with(", \"spectra\", \"x\"", ""), "11:21", &["spectra"]),
         ("a figure of a layer that is not there", with("\"end-to-end\"", "\"w2\""), "11:38", &["w1"]),
+        (
+            "a first time beyond the end",
+            with("{ kind = \"linear\", count = 5 }", "{ kind = \"log\", first = 7.0, count = 5 }"),
+            "9:47",
+            &["first = 7"],
+        ),
+        ("steps of a flow", with("count = 5", "every = 5"), "9:49", &["every"]),
         ("no recording times", with("count = 5", "count = 0"), "9:49", &["count"]),
         (
             "rank beyond the width",

@@ -3,7 +3,7 @@
 use super::keys::ROOT;
 use crate::augment::Augmentation;
 use crate::data::Dataset;
-use crate::dynamics::{Method, Recording};
+use crate::dynamics::{Method, Recording, RecordingError};
 use crate::encoder::Network;
 use crate::files;
 use crate::loss::{Loss, Reduction};
@@ -189,7 +189,8 @@ impl Experiment {
             let name = experiment.figure_name(figure);
             if !names.insert(name.clone()) {
                 let message = format!("two figures would write {name}.svg; give each a name of its own");
-                return Err(figure.problem("kind", message));
+                let key = if figure.has("name") { "name" } else { "kind" };
+                return Err(figure.problem(key, message));
             }
         }
         let mut checksums = Checksums::default();
@@ -495,7 +496,15 @@ fn check_observe(settings: &Settings) -> Result<(), Problem> {
             recording.times(flow.time_end).map(|_| ())
         }
     };
-    checked.map_err(|error| times.problem("kind", error.to_string()))?;
+    checked.map_err(|error| {
+        let key = match error {
+            RecordingError::First { .. } => "first",
+            RecordingError::StepsOfFlow => "every",
+            RecordingError::Zero | RecordingError::TooDense { .. } => "count",
+            RecordingError::End { .. } => "kind",
+        };
+        times.problem(key, error.to_string())
+    })?;
     let wants_x = observe.texts("quantities").iter().any(|name| name == "x");
     let encoder = settings.table("encoder");
     let projector = encoder.table("projector");

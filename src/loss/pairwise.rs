@@ -12,9 +12,9 @@ use crate::matrix::{Destination, View, product};
 /// to stay in the second-level cache up to N of about two thousand.
 const ROWS: usize = 64;
 
-/// A row with a weighted difference smaller, in any coordinate, than 1 / (this (1 + largest logit)) of the terms it was
-/// formed from is summed again, term by term. The weights themselves carry relative errors of about ε times the largest logit, so that a loss of
-/// digits by up to that factor changes nothing; the rest is five bits.
+/// A row with a weighted difference smaller, in any coordinate, than 1 / (this (1 + largest logit)) of the terms it
+/// was formed from is summed again, term by term. The weights themselves carry relative errors of about ε times the
+/// largest logit, so that a loss of digits by up to that factor changes nothing; the rest is five bits.
 const CANCELLATION: f64 = 32.0;
 
 /// What the columns of weights are to be summed into.
