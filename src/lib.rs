@@ -20,6 +20,7 @@
 //! | 3 | `stream` | what the loss sees at each step |
 //! | 4 | `dynamics` | Runge-Kutta methods as data, step control, dense output, gradient descent |
 //! | 4 | `observe` | what is measured on a state |
+//! | 4 | `theory` | predictions: the population limit, modes, frozen X, lifetimes, global minima |
 //! | 5 | `experiment` | experiment files to validated plans, and these to objects |
 //! | 6 | `run` | drives dynamics, schedules cells, keeps results |
 //! | 8 | `figure` | draws what is recorded; computes nothing |
@@ -66,3 +67,4 @@ pub mod run;
 pub mod seed;
 pub mod settings;
 pub mod stream;
+pub mod theory;

@@ -20,6 +20,7 @@ const RANKS: &[(&str, u32)] = &[
     ("stream", 3),
     ("dynamics", 4),
     ("observe", 4),
+    ("theory", 4),
     ("experiment", 5),
     ("run", 6),
     ("figure", 8),

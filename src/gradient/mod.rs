@@ -144,7 +144,8 @@ impl Objective {
     }
 }
 
-/// The flow Ẇ_l = (W_L…W_{l+1})ᵀ (W X) (W_{l-1}…W_1)ᵀ of a linear network under a given X (Lemma 3 for L = 2).
+/// The flow Ẇ_l = (W_L…W_{l+1})ᵀ (W X) (W_{l-1}…W_1)ᵀ of a linear network under an X that is given, or known as a function
+/// of W (Lemma 3 for L = 2).
 ///
 /// The network has dense layers only and no biases. Workspaces live in the value.
 #[derive(Debug)]
@@ -167,8 +168,21 @@ impl GivenXFlow {
         GivenXFlow { shapes, forward, backward: Matrix::zeros(0, 0), scratch: Matrix::zeros(0, 0) }
     }
 
-    /// Writes the time derivative of all parameters.
+    /// Writes the time derivative of all parameters under a fixed X (d x d).
     pub fn derivative(&mut self, parameters: &[f64], x: &Matrix, out: &mut [f64]) {
+        let times_x = |total: &Matrix, image: &mut [f64]| {
+            product(image, Destination::Replace, 1.0, View::from(total), View::from(x));
+        };
+        self.derivative_by(parameters, times_x, out);
+    }
+
+    /// Writes the time derivative of all parameters, where `times_x` writes W X (p x d) for the product W of all layers.
+    pub fn derivative_by(
+        &mut self,
+        parameters: &[f64],
+        times_x: impl FnOnce(&Matrix, &mut [f64]),
+        out: &mut [f64],
+    ) {
         let layer = |l: usize| {
             let (rows, columns, offset): (usize, usize, usize) = self.shapes[l];
             View::new(&parameters[offset..offset + rows * columns], rows, columns)
@@ -178,10 +192,10 @@ impl GivenXFlow {
             let (before, after) = self.forward.split_at_mut(l + 1);
             product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer(l), View::from(&before[l]));
         }
-        let d = x.nrows();
         let total = &self.forward[depth];
+        let d = total.ncols();
         self.backward.resize_mut(total.nrows(), d, 0.0);
-        product(self.backward.as_mut_slice(), Destination::Replace, 1.0, View::from(total), View::from(x));
+        times_x(total, self.backward.as_mut_slice());
         for l in (0..depth).rev() {
             let (rows, columns, offset) = self.shapes[l];
             let before = View::from(&self.forward[l]).transpose();

@@ -8,6 +8,7 @@
 //! | singular values, vectors | [`singular_values`], [`svd`], [`SvdWorkspace`] | preconditioned one-sided Jacobi; faer above [`JACOBI_LIMIT`] |
 //! | symmetric eigenvalues | [`symmetric_eigenvalues`], [`symmetric_eigen`] | faer, on a scaled, symmetrised copy |
 //! | R of a QR, random rotations | [`triangular_factor`], [`random_orthogonal`] | Householder (faer) |
+//! | inverse, determinant of a positive definite matrix | [`PositiveInverse`] | Cholesky (faer) |
 //! | exp(A) | [`exponential`], [`symmetric_exponential`] | Padé 13 with squaring; eigenvalues |
 //! | comparisons | [`relative_difference`], [`groups_by_relative_gap`], [`align_signs`], [`principal_angles`] | |
 
@@ -17,6 +18,7 @@ mod exponential;
 mod jacobi;
 #[cfg(feature = "lapack")]
 pub mod lapack;
+mod positive;
 mod product;
 mod qr;
 mod scale;
@@ -28,6 +30,7 @@ pub use comparison::{
 pub use eigen::{SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
 pub use exponential::{exponential, symmetric_exponential};
 pub use jacobi::{JACOBI_LIMIT, Svd, SvdWorkspace, singular_values, spectral_norm, svd};
+pub use positive::PositiveInverse;
 pub use product::{Destination, View, product};
 pub use qr::{random_orthogonal, triangular_factor};
 pub use scale::{frobenius_norm, largest_entry, power_of_two_scale};
