@@ -323,7 +323,7 @@ pub const ROOT: &[Key] = &[
         name: "sweep",
         value: ValueType::Sweep,
         presence: Presence::Optional,
-        about: "Maps key paths to lists; several keys make a grid",
+        about: "Maps key paths to lists; several keys make a grid, lists in its table zip move together",
     },
     Key {
         name: "figure",

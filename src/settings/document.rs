@@ -4,7 +4,7 @@ use super::keys::Key;
 use super::paths::{Target, assign, find};
 use super::place::{Place, Source};
 use super::problem::{Problem, shortened};
-use super::sweep::{Assignment, forget_swept};
+use super::sweep::{Assignment, ZIP, forget_swept, forget_zip};
 use super::tree::{Entries, Node, Value, entries_from_toml};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -88,8 +88,9 @@ impl Document {
     }
 
     /// Applies the text of one `--set`: a key path, `=`, and a TOML value. A word that is not TOML is taken as a
-    /// string, so that `loss.kind=infonce-dot` needs no quotes. A key that is swept is no longer swept when it is
-    /// set. Relative paths count from the folder of the file, as if they stood in it.
+    /// string, so that `loss.kind=infonce-dot` needs no quotes. A key that is swept, alone or in a zip, is no
+    /// longer swept when it is set; `sweep.KEY` and `sweep.zip.KEY` give it another list, in place of any other.
+    /// Relative paths count from the folder of the file, as if they stood in it.
     pub fn set(&mut self, root: &'static [Key], text: &str) -> Result<(), Problem> {
         let name = format!("{}: --set {}", self.place.source().name, shortened(text));
         if text.len() > SIZE_LIMIT {
@@ -124,12 +125,22 @@ impl Document {
             Err(error) => return Err(toml_problem(&source, value_span.start, &error)),
         };
         if target == Target::Sweep {
-            let swept = segments[1..].join(".");
-            if swept.is_empty() {
-                return assign(root, &mut self.root, &segments, node, &key_place);
+            let sweep = segments[0];
+            match segments[1..] {
+                [] => {}
+                [ZIP] => forget_zip(root, &mut self.root, &node),
+                [ZIP, ref zipped @ ..] => {
+                    let zipped = zipped.join(".");
+                    forget_swept(root, &mut self.root, &zipped);
+                    return assign(root, &mut self.root, &[sweep, ZIP, &zipped], node, &key_place);
+                }
+                ref swept => {
+                    let swept = swept.join(".");
+                    forget_swept(root, &mut self.root, &swept);
+                    return assign(root, &mut self.root, &[sweep, &swept], node, &key_place);
+                }
             }
-            forget_swept(root, &mut self.root, &swept);
-            return assign(root, &mut self.root, &[segments[0], &swept], node, &key_place);
+            return assign(root, &mut self.root, &segments, node, &key_place);
         }
         forget_swept(root, &mut self.root, key);
         assign(root, &mut self.root, &segments, node, &key_place)

@@ -109,7 +109,8 @@ pub enum ValueType {
     OneOf(&'static [Kind]),
     /// Such a table, or an array of at least one such table.
     OneOrMoreOf(&'static [Kind]),
-    /// The sweep: a table that maps key paths of this same file to lists of values.
+    /// The sweep: a table that maps key paths of this same file to lists of values. Lists that move together
+    /// stand in its table `zip`, so no key of the file may have that name.
     Sweep,
 }
 
@@ -161,7 +162,7 @@ impl ValueType {
             ValueType::OneOrMoreOf(kinds) => {
                 format!("a table, or an array of tables, of the kind {}", kind_list(kinds))
             }
-            ValueType::Sweep => "a table of key paths and lists".into(),
+            ValueType::Sweep => "a table of key paths and lists, and a `zip` of such".into(),
         }
     }
 }

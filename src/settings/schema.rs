@@ -1,6 +1,7 @@
 //! The JSON Schema that editors use to complete and check experiment files.
 
 use super::keys::{Constant, Key, Kind, Presence, ValueType};
+use super::sweep::ZIP;
 use serde_json::{Map, Value, json};
 
 /// JSON Schema (draft 2020-12) of a file with these keys.
@@ -75,7 +76,13 @@ fn value(declared: &ValueType) -> Map<String, Value> {
         }
         // An unquoted dotted key makes a table in the table.
         ValueType::Sweep => {
-            json!({ "type": "object", "additionalProperties": { "type": ["array", "object"], "minItems": 1 } })
+            let lists = json!({ "type": ["array", "object"], "minItems": 1 });
+            let zip = json!({
+                "type": "object",
+                "description": "Lists of one length that move together",
+                "additionalProperties": lists,
+            });
+            json!({ "type": "object", "properties": { ZIP: zip }, "additionalProperties": lists })
         }
     };
     match schema {
@@ -129,6 +136,15 @@ mod tests {
         assert_eq!(block["properties"]["sides"]["enum"], json!(["one", "two"]));
         assert_eq!(block["required"], json!(["kind", "block", "variance", "sides"]));
         assert_eq!(block["additionalProperties"], json!(false));
+    }
+
+    #[test]
+    fn the_schema_knows_the_zip_of_the_sweep() {
+        let sweep = &json_schema(ROOT)["properties"]["sweep"];
+        let zip = &sweep["properties"]["zip"];
+        assert_eq!(zip["type"], json!("object"), "a list is no zip");
+        assert_eq!(zip["additionalProperties"], sweep["additionalProperties"]);
+        assert_eq!(sweep["additionalProperties"]["type"], json!(["array", "object"]));
     }
 
     #[test]

@@ -6,14 +6,17 @@ use super::paths::{Target, assign, find};
 use super::place::Place;
 use super::problem::{Problem, shortened};
 use super::resolved::Settings;
-use super::tree::{Entries, Node, Value, get};
-use super::validate::joined;
+use super::tree::{Entries, Entry, Node, Value, get};
+use super::validate::{joined, suggest};
 use super::write::value_text;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Most cells that a sweep may have.
 pub const CELL_LIMIT: usize = 100_000;
+
+/// The key of the sweep whose lists move together. No key of the root may have this name.
+pub(super) const ZIP: &str = "zip";
 
 /// Keys of the root that describe the experiment as a whole, and so are the same in all its cells.
 const NOT_SWEPT: [&str; 5] = ["title", "claims", "reproduce", "repeats", "figure"];
@@ -45,55 +48,69 @@ pub struct ResolvedCell {
     pub settings: Settings,
 }
 
-/// One line of the sweep table.
-struct Axis<'a> {
-    key: String,
+/// A swept key and its list.
+struct Column<'a> {
+    key: Arc<str>,
     key_place: &'a Place,
+    list: &'a Node,
     values: &'a [Node],
     texts: Vec<Arc<str>>,
+    /// The axis of the grid along which it varies: one of its own, or that of the zip.
+    axis: usize,
+}
+
+/// An axis of the grid: a swept key, or the zip with all its keys.
+struct Axis<'a> {
+    name: &'a str,
+    place: &'a Place,
+    length: usize,
 }
 
 impl Document {
     /// The cells of the sweep: every combination of the swept values, the first key outermost, in the order of the
-    /// file. A file without a sweep has one cell.
+    /// file. The lists of `zip` move together, and count as one key. A file without a sweep has one cell.
     pub fn expand(&self, root: &'static [Key]) -> Result<Vec<Cell>, Problem> {
-        let mut axes = Vec::new();
+        let mut columns = Vec::new();
         if let Some(entry) = sweep_name(root).and_then(|name| get(&self.root, name)) {
             let Value::Table(entries) = &entry.node.value else {
                 let message =
                     format!("`{}` cannot be {}; allowed: {FORM}", entry.key, entry.node.described());
                 return Err(Problem::at(&entry.node.place, message));
             };
-            read_axes(root, "", entries, &mut axes)?;
+            read_columns(root, "", entries, None, &mut columns)?;
         }
+        let axes = axes(&columns);
         let mut count = 1_usize;
         for axis in &axes {
-            count = count.saturating_mul(axis.values.len());
+            count = count.saturating_mul(axis.length);
             if count > CELL_LIMIT {
-                let message = format!("with `{}` the sweep has more than {CELL_LIMIT} cells", axis.key);
-                return Err(Problem::at(axis.key_place, message)
-                    .help("sweep fewer keys or values, or split the file"));
+                let message = format!("with `{}` the sweep has more than {CELL_LIMIT} cells", axis.name);
+                return Err(
+                    Problem::at(axis.place, message).help("sweep fewer keys or values, or split the file")
+                );
             }
         }
 
         let mut base = self.clone();
         base.root.retain(|entry| Some(entry.key.as_str()) != sweep_name(root));
-        let keys: Vec<Arc<str>> = axes.iter().map(|axis| axis.key.as_str().into()).collect();
         let mut cells = Vec::with_capacity(count);
         for cell in 0..count {
-            // Mixed-radix digits of the cell's number: the last key varies fastest.
+            // Mixed-radix digits of the cell's number: the last axis varies fastest.
             let mut chosen = vec![0; axes.len()];
             let mut rest = cell;
             for (digit, axis) in chosen.iter_mut().zip(&axes).rev() {
-                *digit = rest % axis.values.len();
-                rest /= axis.values.len();
+                *digit = rest % axis.length;
+                rest /= axis.length;
             }
             let mut document = base.clone();
-            for ((axis, key), &at) in axes.iter().zip(&keys).zip(&chosen) {
-                let segments: Vec<&str> = axis.key.split('.').collect();
-                let value = axis.values[at].clone();
-                document.cell.push(Assignment { key: Arc::clone(key), value: Arc::clone(&axis.texts[at]) });
-                assign(root, &mut document.root, &segments, value, axis.key_place)
+            for column in &columns {
+                let at = chosen[column.axis];
+                let segments: Vec<&str> = column.key.split('.').collect();
+                let value = column.values[at].clone();
+                let assignment =
+                    Assignment { key: Arc::clone(&column.key), value: Arc::clone(&column.texts[at]) };
+                document.cell.push(assignment);
+                assign(root, &mut document.root, &segments, value, column.key_place)
                     .map_err(|problem| document.in_cell(problem))?;
             }
             cells.push(Cell { assignments: document.cell.clone(), document });
@@ -112,23 +129,56 @@ impl Document {
 }
 
 /// What a sweep looks like, for errors.
-const FORM: &str = "a table that maps key paths to lists, such as { \"augment.variance\" = [0.5, 1.0] }";
+const FORM: &str = "a table that maps key paths to lists, such as { \"augment.variance\" = [0.5, 1.0] }; \
+                    lists that move together stand in a table `zip` inside it";
+
+/// What a zip looks like, for errors.
+const ZIP_FORM: &str = "a table that maps key paths to lists of one length, \
+                        such as { \"augment.variance\" = [0.5, 1.0], \"data.samples\" = [64, 512] }";
 
 fn sweep_name(root: &'static [Key]) -> Option<&'static str> {
     root.iter().find(|key| matches!(key.value, ValueType::Sweep)).map(|key| key.name)
 }
 
-/// Reads the sweep table. An unquoted dotted key, which TOML reads as a table in a table, is as good as a quoted one.
-fn read_axes<'a>(
+/// The axes of the columns; a zip without lists has none.
+fn axes<'a>(columns: &'a [Column<'_>]) -> Vec<Axis<'a>> {
+    let mut axes: Vec<Axis<'a>> = Vec::new();
+    for column in columns {
+        if column.axis == axes.len() {
+            axes.push(Axis { name: &column.key, place: column.key_place, length: column.values.len() });
+        } else if let Some(axis) = axes.last_mut() {
+            axis.name = ZIP;
+        }
+    }
+    axes
+}
+
+/// Reads the sweep table, or with `zip` the table of lists that move together, which all vary along that axis. An
+/// unquoted dotted key, which TOML reads as a table in a table, is as good as a quoted one.
+fn read_columns<'a>(
     root: &'static [Key],
     path: &str,
     entries: &'a Entries,
-    axes: &mut Vec<Axis<'a>>,
+    zip: Option<usize>,
+    columns: &mut Vec<Column<'a>>,
 ) -> Result<(), Problem> {
     for entry in entries {
+        let outermost = path.is_empty() && zip.is_none();
+        if outermost && entry.key == ZIP {
+            read_zip(root, entry, columns)?;
+            continue;
+        }
         let key = joined(path, &entry.key);
         let segments: Vec<&str> = key.split('.').collect();
-        let target = find(root, &segments, &entry.key_place)?;
+        if segments[0] == ZIP {
+            let message = format!(
+                "there is no key `{}` to sweep; allowed: keys of the file, and once in the sweep `{ZIP}`, {ZIP_FORM}",
+                shortened(&key)
+            );
+            return Err(Problem::at(&entry.key_place, message));
+        }
+        let target = find(root, &segments, &entry.key_place)
+            .map_err(|problem| if outermost { suggest(problem, &entry.key, [ZIP]) } else { problem })?;
         if target == Target::Sweep || NOT_SWEPT.contains(&segments[0]) {
             let allowed: Vec<&str> = root
                 .iter()
@@ -145,7 +195,7 @@ fn read_axes<'a>(
         let values = match &entry.node.value {
             Value::List(values) => values,
             Value::Table(inner) if target == Target::Table => {
-                read_axes(root, &key, inner, axes)?;
+                read_columns(root, &key, inner, zip, columns)?;
                 continue;
             }
             _ => {
@@ -158,10 +208,10 @@ fn read_axes<'a>(
             let message = format!("the sweep of `{key}` is empty; allowed: a list of at least one value");
             return Err(Problem::at(&entry.node.place, message).help("leave the key out to sweep nothing"));
         }
-        for other in axes.iter() {
+        for other in columns.iter() {
             let inside = |one: &str, of: &str| one == of || one.starts_with(&format!("{of}."));
             if inside(&key, &other.key) || inside(&other.key, &key) {
-                let message = if key == other.key {
+                let message = if *key == *other.key {
                     format!("the file sweeps `{key}` twice; allowed: each key once")
                 } else {
                     format!("the file sweeps both `{}` and `{key}`, one inside the other", other.key)
@@ -169,40 +219,162 @@ fn read_axes<'a>(
                 return Err(Problem::at(&entry.key_place, message));
             }
         }
-        let mut texts: Vec<Arc<str>> = Vec::with_capacity(values.len());
-        let mut seen: HashMap<String, usize> = HashMap::new();
-        for (at, value) in values.iter().enumerate() {
-            let text = value_text(value);
-            // 1 and 1.0 are the same value, and would make the same cell twice.
-            let identity = match value.value {
-                Value::Integer(integer) => format!("{:?}", integer as f64),
-                Value::Text(_) => format!("\"{text}\""),
-                _ => text.clone(),
-            };
-            if seen.insert(identity, at).is_some() {
-                let message = format!(
-                    "{} stands twice in the sweep of `{key}`; allowed: distinct values",
-                    shortened(&text)
-                );
-                return Err(
-                    Problem::at(&value.place, message).help("use `repeats` for several runs of a cell")
-                );
-            }
-            texts.push(text.into());
+        let column = Column {
+            key: key.as_str().into(),
+            key_place: &entry.key_place,
+            list: &entry.node,
+            values,
+            texts: values.iter().map(|value| value_text(value).into()).collect(),
+            axis: zip.unwrap_or_else(|| next_axis(columns)),
+        };
+        // In a zip a single list may repeat a value, as long as not all the others repeat theirs along with it.
+        if zip.is_none() {
+            check_distinct(std::slice::from_ref(&column), false)?;
         }
-        axes.push(Axis { key, key_place: &entry.key_place, values, texts });
+        columns.push(column);
     }
     Ok(())
 }
 
-/// Takes a key, and all keys inside it, out of the sweep, in whichever form they are written there.
-pub(super) fn forget_swept(root: &'static [Key], entries: &mut Entries, path: &str) {
-    let Some(name) = sweep_name(root) else { return };
-    let Some(at) = entries.iter().position(|entry| entry.key == name) else { return };
-    let entry = Arc::make_mut(&mut entries[at]);
-    if let Value::Table(swept) = &mut entry.node.value {
-        forget_in("", swept, path);
+/// Reads the lists that move together.
+fn read_zip<'a>(
+    root: &'static [Key],
+    entry: &'a Entry,
+    columns: &mut Vec<Column<'a>>,
+) -> Result<(), Problem> {
+    let Value::Table(inner) = &entry.node.value else {
+        let message =
+            format!("the `{ZIP}` of the sweep cannot be {}; allowed: {ZIP_FORM}", entry.node.described());
+        return Err(Problem::at(&entry.node.place, message));
+    };
+    let from = columns.len();
+    let axis = next_axis(columns);
+    read_columns(root, "", inner, Some(axis), columns)?;
+    let zipped = &columns[from..];
+    let Some((first, others)) = zipped.split_first() else { return Ok(()) };
+    if let Some(other) = others.iter().find(|other| other.values.len() != first.values.len()) {
+        let message = format!(
+            "lists of `{ZIP}` move together, but `{}` has {} and `{}` has {}; allowed: lists of one length",
+            first.key,
+            counted(first.values.len()),
+            other.key,
+            counted(other.values.len())
+        );
+        return Err(Problem::at(&other.list.place, message)
+            .help("give all of them as many values, or sweep a key outside the zip to make a grid"));
     }
+    check_distinct(zipped, true)
+}
+
+fn next_axis(columns: &[Column<'_>]) -> usize {
+    columns.last().map_or(0, |column| column.axis + 1)
+}
+
+fn counted(values: usize) -> String {
+    if values == 1 { "1 value".into() } else { format!("{values} values") }
+}
+
+/// Refuses an axis that would make the same cell twice. `columns` are all that vary along it, equally long.
+fn check_distinct(columns: &[Column<'_>], zipped: bool) -> Result<(), Problem> {
+    let [first, others @ ..] = columns else { return Ok(()) };
+    let mut seen: HashSet<Vec<String>> = HashSet::new();
+    for (at, value) in first.values.iter().enumerate() {
+        if seen.insert(columns.iter().map(|column| identity(column, at)).collect()) {
+            continue;
+        }
+        let text = shortened(&first.texts[at]);
+        let problem = if others.is_empty() {
+            let key = &first.key;
+            Problem::at(
+                &value.place,
+                format!("{text} stands twice in the sweep of `{key}`; allowed: distinct values"),
+            )
+        } else {
+            let one = |column: &Column<'_>| format!("{} = {}", column.key, shortened(&column.texts[at]));
+            let values: Vec<String> = columns.iter().map(one).collect();
+            Problem::at(
+                &value.place,
+                format!("{} stands twice in `{ZIP}`; allowed: distinct combinations", values.join(", ")),
+            )
+        };
+        let problem = problem.help("use `repeats` for several runs of a cell");
+        return Err(if zipped {
+            let key = &first.key;
+            problem.help(format!(
+                "if --set took a key out of `{ZIP}`, shorten the others, as in sweep.{ZIP}.{key}=[…]"
+            ))
+        } else {
+            problem
+        });
+    }
+    Ok(())
+}
+
+/// What tells a value from others: 1 and 1.0 are the same value, and would make the same cell twice.
+fn identity(column: &Column<'_>, at: usize) -> String {
+    let text = &column.texts[at];
+    match column.values[at].value {
+        Value::Integer(integer) => format!("{:?}", integer as f64),
+        Value::Text(_) => format!("\"{text}\""),
+        _ => text.to_string(),
+    }
+}
+
+/// Takes a key, and all keys inside it, out of the sweep and its zip, in whichever form they are written there. A
+/// zip that is left without keys goes too.
+pub(super) fn forget_swept(root: &'static [Key], entries: &mut Entries, path: &str) {
+    if let Some(swept) = swept_mut(root, entries) {
+        forget_in("", swept, path);
+        if let Some(zipped) = zipped_mut(swept) {
+            forget_in("", zipped, path);
+            if key_paths("", zipped).is_empty() {
+                swept.retain(|entry| entry.key != ZIP);
+            }
+        }
+    }
+}
+
+/// Takes the zip out of the sweep, together with other lists for the keys of `zip`, which is to replace it.
+pub(super) fn forget_zip(root: &'static [Key], entries: &mut Entries, zip: &Node) {
+    if let Value::Table(zipped) = &zip.value {
+        for path in key_paths("", zipped) {
+            forget_swept(root, entries, &path);
+        }
+    }
+    if let Some(swept) = swept_mut(root, entries) {
+        swept.retain(|entry| entry.key != ZIP);
+    }
+}
+
+fn swept_mut<'a>(root: &'static [Key], entries: &'a mut Entries) -> Option<&'a mut Entries> {
+    let name = sweep_name(root)?;
+    let at = entries.iter().position(|entry| entry.key == name)?;
+    table_mut(&mut entries[at])
+}
+
+fn zipped_mut(swept: &mut Entries) -> Option<&mut Entries> {
+    let at = swept.iter().position(|entry| entry.key == ZIP)?;
+    table_mut(&mut swept[at])
+}
+
+fn table_mut(entry: &mut Arc<Entry>) -> Option<&mut Entries> {
+    match &mut Arc::make_mut(entry).node.value {
+        Value::Table(entries) => Some(entries),
+        _ => None,
+    }
+}
+
+/// The key paths that have a value in a table of the sweep, in whichever form they are written there.
+fn key_paths(prefix: &str, swept: &Entries) -> Vec<String> {
+    let mut paths = Vec::new();
+    for entry in swept {
+        let path = joined(prefix, &entry.key);
+        match &entry.node.value {
+            Value::Table(inner) => paths.extend(key_paths(&path, inner)),
+            _ => paths.push(path),
+        }
+    }
+    paths
 }
 
 fn forget_in(prefix: &str, swept: &mut Entries, path: &str) {
@@ -417,6 +589,247 @@ mod tests {
             document.set(ROOT, "sweep={}")?;
             assert_eq!(names(&document.resolve(ROOT)?), [""]);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn lists_of_a_zip_move_together_and_make_one_axis_in_the_order_of_the_file() {
+        let zip = "zip = { \"augment.variance\" = [1.0, 2.0, 3.0], data.samples = [64, 512, 512] }";
+        let zipped = [
+            "augment.variance=1.0 data.samples=64",
+            "augment.variance=2.0 data.samples=512",
+            "augment.variance=3.0 data.samples=512",
+        ];
+        let cells = resolved(&with(&format!("{{ {zip} }}")));
+        assert_eq!(names(&cells), zipped);
+        let values = |cell: &ResolvedCell| {
+            let settings = &cell.settings;
+            (settings.table("augment").number("variance"), settings.table("data").integer("samples"))
+        };
+        assert_eq!(cells.iter().map(values).collect::<Vec<_>>(), [(1.0, 64), (2.0, 512), (3.0, 512)]);
+
+        let inner = names(&resolved(&with(&format!("{{ seed = [1, 2], {zip}, encoder.bias = [true] }}"))));
+        let outer = names(&resolved(&with(&format!("{{ {zip}, seed = [1, 2] }}"))));
+        assert_eq!((inner.len(), outer.len()), (6, 6));
+        for at in 0..6 {
+            assert_eq!(inner[at], format!("seed={} {} encoder.bias=true", 1 + at / 3, zipped[at % 3]));
+            assert_eq!(outer[at], format!("{} seed={}", zipped[at / 2], 1 + at % 2));
+        }
+        // The same lists without a zip are a grid, in which 512 would stand twice.
+        assert!(refused(&with(&format!("{{ {} }}", &zip[8..zip.len() - 2]))).contains("512 stands twice"));
+    }
+
+    #[test]
+    fn a_zip_is_the_same_in_every_notation_and_can_hold_whole_tables() {
+        let quoted = names(&resolved(&with("{ zip = { \"data.samples\" = [2, 3], \"seed\" = [1, 1] } }")));
+        assert_eq!(quoted, ["data.samples=2 seed=1", "data.samples=3 seed=1"]);
+        for section in [
+            "[sweep.zip]\ndata.samples = [2, 3]\nseed = [1, 1]\n",
+            "[sweep]\nzip.data.samples = [2, 3]\nzip.seed = [1, 1]\n",
+            "[sweep.zip.data]\nsamples = [2, 3]\n[sweep.zip]\nseed = [1, 1]\n",
+        ] {
+            assert_eq!(names(&resolved(&format!("{GOOD}{section}"))), quoted, "{section}");
+        }
+        let cells = resolved(&with(
+            "{ zip = { augment = [{ kind = \"isotropic\", variance = 1.0, sides = \"one\" }, \
+             { kind = \"block\", block = 2, variance = 1.0, sides = \"one\" }], seed = [4, 4] } }",
+        ));
+        assert_eq!(cells.len(), 2);
+        assert_eq!(cells[1].settings.table("augment").kind(), "block");
+        let again = resolved(&cells[1].settings.to_toml());
+        assert_eq!((again.len(), &again[0].settings), (1, &cells[1].settings));
+        let sections = format!("{GOOD}[sweep.zip]\ndata.samples = [2, 3]\n[sweep]\nseed = [1, 2]\n");
+        assert_eq!(names(&resolved(&sections))[1], "data.samples=2 seed=2", "the zip stands first");
+    }
+
+    #[test]
+    fn a_zip_without_lists_is_no_axis() {
+        assert_eq!(names(&resolved(&with("{ zip = {} }"))), [""]);
+        assert_eq!(names(&resolved(&with("{ zip = {}, seed = [1, 2] }"))), ["seed=1", "seed=2"]);
+        assert_eq!(names(&resolved(&with("{ zip = { seed = [1, 2] } }"))), ["seed=1", "seed=2"]);
+    }
+
+    #[test]
+    fn lists_of_a_zip_that_differ_in_length_are_refused_at_the_second() {
+        assert_refused(
+            "{ zip = { seed = [1, 2, 3], data.samples = [64, 512] } }",
+            52,
+            &[
+                "but `seed` has 3 values and `data.samples` has 2 values; allowed: lists of one length",
+                "outside the zip to make a grid",
+                "^^^^^^^^^",
+            ],
+        );
+        assert_refused(
+            "{ zip = { seed = [1, 2], data.dim = [16, 16], data.samples = [64] } }",
+            70,
+            &["`seed` has 2 values and `data.samples` has 1 value;"],
+        );
+        // Outside the zip lists may be as long as they like.
+        assert_eq!(
+            resolved(&with("{ zip = { seed = [1, 2], data.dim = [16, 16] }, data.samples = [64] }")).len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_combination_that_stands_twice_in_a_zip_is_refused() {
+        assert_refused(
+            "{ zip = { seed = [1, 2, 1], \"augment.variance\" = [1.0, 2.0, 1] } }",
+            33,
+            &[
+                "seed = 1, augment.variance = 1 stands twice in `zip`; allowed: distinct combinations",
+                "`repeats`",
+            ],
+        );
+        assert_refused("{ zip = { seed = [1, 2, 1] } }", 33, &["1 stands twice in the sweep of `seed`"]);
+        let distinct = "{ zip = { seed = [1, 2, 1], \"augment.variance\" = [1.0, 2.0, 2.0] } }";
+        assert_eq!(resolved(&with(distinct)).len(), 3);
+    }
+
+    #[test]
+    fn an_error_in_a_zipped_value_points_at_the_value_in_its_list_and_names_the_cell() {
+        assert_refused(
+            "{ zip = { seed = [7, 7], \"augment.variance\" = [1.0, -2.0] } }",
+            61,
+            &[
+                "`augment.variance` = -2.0 is refused; allowed: a number greater than 0",
+                "in the cell of the sweep where seed = 7, augment.variance = -2.0",
+            ],
+        );
+        assert_refused("{ zip = { \"augment.varaince\" = [1.0] } }", 19, &["did you mean `variance`?"]);
+        assert_refused("{ zip = { seed = [] } }", 26, &["the sweep of `seed` is empty"]);
+        assert_refused("{ zip = { seed = 3 } }", 26, &["the sweep of `seed` cannot be the integer 3"]);
+    }
+
+    #[test]
+    fn what_is_no_zip_is_refused() {
+        assert_refused(
+            "{ zip = [1, 2] }",
+            17,
+            &["the `zip` of the sweep cannot be an array of 2; allowed: a table"],
+        );
+        assert_refused("{ zipp = { seed = [1] } }", 11, &["unknown key `zipp`", "did you mean `zip`?"]);
+        for (sweep, column) in [
+            ("{ \"zip.seed\" = [1] }", 11),
+            ("{ zip = { zip = { seed = [1] } } }", 19),
+            ("{ zip = { zip = [1] } }", 19),
+        ] {
+            assert_refused(
+                sweep,
+                column,
+                &["there is no key `zip", "once in the sweep `zip`, a table that maps"],
+            );
+        }
+        assert_refused("{ augment = { zip = [1] } }", 23, &["unknown key `zip` in `augment`"]);
+        assert!(refused(&with("3")).contains("lists that move together stand in a table `zip`"));
+    }
+
+    #[test]
+    fn keys_of_the_whole_experiment_cannot_be_zipped_and_no_key_is_swept_in_two_places() {
+        for key in ["title", "claims", "repeats", "sweep", "figure"] {
+            assert_refused(
+                &format!("{{ zip = {{ {key} = [1] }} }}"),
+                19,
+                &[&format!(
+                    "`{key}` is the same in all cells and cannot be swept; allowed: keys of seed, data"
+                )],
+            );
+        }
+        assert_refused("{ seed = [1, 2], zip = { seed = [1, 2] } }", 34, &["sweeps `seed` twice"]);
+        assert_refused("{ zip = { seed = [1, 2] }, seed = [1, 2] }", 36, &["sweeps `seed` twice"]);
+        assert_refused(
+            "{ zip = { \"data.samples\" = [1, 2], data = [1, 2] } }",
+            44,
+            &["both `data.samples` and `data`, one inside the other"],
+        );
+    }
+
+    #[test]
+    fn the_limit_on_cells_counts_a_zip_once() -> Result<(), Problem> {
+        let list = |count: usize| format!("{:?}", (1..=count).collect::<Vec<_>>());
+        let sweep = |zipped: usize, others: usize| {
+            let (zipped, others) = (list(zipped), list(others));
+            format!(
+                "{{ seed = {others}, zip = {{ \"data.samples\" = {zipped}, \"augment.variance\" = {zipped} }} }}"
+            )
+        };
+        assert_eq!(parse(&with(&sweep(1000, 100)))?.expand(ROOT)?.len(), CELL_LIMIT);
+        let shown = refused(&with(&sweep(1001, 100)));
+        assert!(shown.contains("with `zip` the sweep has more than 100000 cells"), "{shown}");
+        Ok(())
+    }
+
+    #[test]
+    fn set_takes_a_key_out_of_the_zip_and_can_change_the_zip() -> Result<(), Problem> {
+        for form in [
+            "{ zip = { seed = [1, 2], \"augment.variance\" = [1.0, 2.0] }, data.samples = [9] }",
+            "{ zip = { seed = [1, 2], augment.variance = [1.0, 2.0] }, data.samples = [9] }",
+        ] {
+            let file = parse(&with(form))?;
+            let after = |sets: &[&str]| {
+                let mut document = file.clone();
+                for text in sets {
+                    document.set(ROOT, text)?;
+                }
+                Ok::<_, Problem>(names(&document.resolve(ROOT)?))
+            };
+            assert_eq!(after(&["augment.variance=5"])?, ["seed=1 data.samples=9", "seed=2 data.samples=9"]);
+            assert_eq!(after(&["augment.variance=5", "seed=3"])?, ["data.samples=9"], "the zip is gone");
+            assert_eq!(after(&["sweep.zip={}"])?, ["data.samples=9"]);
+            // A list given anew holds wherever it is put, and the key leaves the other place.
+            assert_eq!(
+                after(&["sweep.zip.augment.variance=[3, 4]"])?,
+                ["seed=1 augment.variance=3 data.samples=9", "seed=2 augment.variance=4 data.samples=9"]
+            );
+            assert_eq!(
+                after(&["sweep.augment.variance=[3]"])?,
+                ["seed=1 data.samples=9 augment.variance=3", "seed=2 data.samples=9 augment.variance=3"]
+            );
+            assert_eq!(
+                after(&["sweep.zip.data.samples=[7, 8]"])?,
+                ["seed=1 augment.variance=1.0 data.samples=7", "seed=2 augment.variance=2.0 data.samples=8"]
+            );
+            assert_eq!(
+                after(&["sweep.zip={ data.samples = [7], encoder.bias = [true] }"])?,
+                ["data.samples=7 encoder.bias=true"]
+            );
+        }
+        // What the other list told apart is not dropped unasked.
+        let mut twice =
+            parse(&with("{ zip = { seed = [1, 2, 2], \"augment.variance\" = [1.0, 2.0, 3.0] } }"))?;
+        twice.set(ROOT, "augment.variance=5")?;
+        let shown = twice.resolve(ROOT).map(|_| ()).expect_err("refused").to_string();
+        assert!(shown.starts_with("a.toml:6:33: error: 2 stands twice in the sweep of `seed`"), "{shown}");
+        assert!(shown.contains("if --set took a key out of `zip`, shorten the others"), "{shown}");
+        twice.set(ROOT, "sweep.zip.seed=[1, 2]")?;
+        assert_eq!(names(&twice.resolve(ROOT)?), ["seed=1", "seed=2"]);
+        let mut without = parse(GOOD)?;
+        without.set(ROOT, "sweep.zip.seed=[1, 2]")?;
+        assert_eq!(names(&without.resolve(ROOT)?), ["seed=1", "seed=2"]);
+        Ok(())
+    }
+
+    #[test]
+    fn set_of_a_zip_that_does_not_fit_is_refused_with_its_own_text() -> Result<(), Problem> {
+        let file = parse(&with("{ zip = { seed = [1, 2], \"augment.variance\" = [1.0, 2.0] } }"))?;
+        for (text, said) in [
+            ("sweep.zip.data.samples=[7]", "`seed` has 2 values and `data.samples` has 1 value"),
+            ("sweep.zip.title=[1, 2]", "`title` is the same in all cells"),
+            ("sweep.zip.sede=[1, 2]", "did you mean `seed`?"),
+            ("sweep.zip.zip=[1, 2]", "there is no key `zip` to sweep"),
+            ("sweep.zip=3", "the `zip` of the sweep cannot be the integer 3"),
+            ("zip.seed=[1]", "unknown key `zip`"),
+        ] {
+            let mut document = file.clone();
+            let result = document.set(ROOT, text).and_then(|()| document.resolve(ROOT));
+            let shown = result.map(|_| ()).expect_err("refused").to_string();
+            assert!(shown.starts_with(&format!("a.toml: --set {text}: error: ")), "{shown}");
+            assert!(shown.contains(said), "{said:?} is not in:\n{shown}");
+        }
+        let mut document = parse(&with("{ zip = [1] }"))?;
+        let shown = document.set(ROOT, "sweep.zip.seed=[1]").expect_err("refused").to_string();
+        assert!(shown.contains("give the whole of `sweep.zip` instead"), "{shown}");
         Ok(())
     }
 

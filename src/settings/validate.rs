@@ -5,6 +5,7 @@ use super::keys::{Key, Kind, Presence, ValueType};
 use super::place::{Place, Source};
 use super::problem::{Problem, meant, shortened};
 use super::resolved::{Setting, Settings};
+use super::sweep::ZIP;
 use super::tree::{Entries, Entry, Node, Value, get};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ impl Document {
 pub fn declaration_faults(root: &'static [Key]) -> Vec<String> {
     let mut faults = Vec::new();
     faults_of_keys("", root, &mut faults);
+    let sweeps = root.iter().any(|key| matches!(key.value, ValueType::Sweep));
+    if sweeps && root.iter().any(|key| key.name == ZIP) {
+        faults.push(format!("`{ZIP}` is declared, but in a sweep this name is taken"));
+    }
     faults
 }
 
@@ -439,6 +444,13 @@ mod tests {
         for part in ["twice", "no description", "default of `rate`"] {
             assert!(faults.contains(part), "{part} is not in {faults}");
         }
+        const fn optional(name: &'static str, value: ValueType) -> Key {
+            Key { name, value, presence: Presence::Optional, about: "A key." }
+        }
+        const FLAG: Key = optional("zip", ValueType::Flag);
+        assert!(declaration_faults(&[FLAG]).is_empty());
+        const SWEEP: Key = optional("sweep", ValueType::Sweep);
+        assert!(declaration_faults(&[FLAG, SWEEP])[0].contains("`zip`"));
     }
 
     #[test]
