@@ -229,6 +229,62 @@ fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
 }
 
 #[test]
+fn recording_times_of_a_list_are_refused_where_they_do_not_fit_the_run() {
+    let list = |times: &str| {
+        with("{ kind = \"linear\", count = 5 }", &format!("{{ kind = \"list\", times = {times} }}"))
+    };
+    let steps = |times: &str| {
+        list(times).replace(
+            "\"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0",
+            "\"gd\", rate = 0.1, steps = 10",
+        )
+    };
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        ("a time at the start", "[0.0, 0.5]", "9:48", &["observe.times.times", "= 0.0", "greater than 0"]),
+        ("a negative time", "[0.5, -0.5]", "9:53", &["-0.5", "greater than 0"]),
+        (
+            "times that descend",
+            "[0.5, 0.25]",
+            "9:47",
+            &["0.25 stands after 0.5", "allowed", "ascending order"],
+        ),
+        ("a time given twice", "[0.5, 0.5]", "9:47", &["0.5 stands after 0.5", "each time once"]),
+        (
+            "a time beyond the end",
+            "[0.5, 1.5]",
+            "9:47",
+            &["1.5 lies beyond the end, 1;", "up to the end", "run longer"],
+        ),
+        ("no times", "[]", "9:47", &["one or more numbers"]),
+        ("no list", "0.5", "9:47", &["a list"]),
+        ("an infinite time", "[inf]", "9:48", &["inf"]),
+    ];
+    for (what, times, at, said) in cases {
+        assert_refused(what, list(times), at, said);
+        assert_refused(what, steps(times), at, said);
+    }
+    assert_refused(
+        "a list with a count",
+        list("[0.5], count = 3"),
+        "9:54",
+        &["count", "\"log\", \"linear\""],
+    );
+    let wide = list("[0.2, 0.4, 0.6, 0.8]")
+        .replace("widths = [4, 4]", "widths = [4, 200000, 4]")
+        .replace("\"spectra\", \"x\"", "\"imbalance\"")
+        .replace("figure ", "# ");
+    assert_refused("matrices larger than memory", wide, "9:31", &["5 recordings", "GiB", "imbalance"]);
+
+    // A list that fits, with its end and without, is refused by nobody.
+    for content in [list("[0.25, 1.0]"), list("[0.25]"), steps("[0.25, 0.28, 1.0]")] {
+        let place = Place::new();
+        place.write("good.toml", content);
+        let output = place.call(&["check", "good.toml"]);
+        assert_eq!(status(&output), 0, "{}", errors(&output));
+    }
+}
+
+#[test]
 fn hostile_files_are_refused_at_once() {
     assert_refused("an empty file", "", "1:1", &["seed"]);
     assert_refused("invalid UTF-8", b"seed = 1\ntitle = \"\xff\"\n", "2:10", &["UTF-8"]);

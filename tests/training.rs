@@ -167,6 +167,24 @@ fn recording_at_20_or_2000_times_gives_bit_identical_final_weights() {
 }
 
 #[test]
+fn the_times_of_a_list_are_recorded_with_start_and_end_by_flows_and_in_whole_steps_by_descents() {
+    let list = "observe.times={ kind = \"list\", times = [0.25, 0.28, 0.75] }";
+    let flow = train(TWO_LAYERS, &[list, "dynamics.time_end=1.0"]);
+    assert_eq!(flow.trajectory.time, [0.0, 0.25, 0.28, 0.75, 1.0]);
+    let every =
+        train(TWO_LAYERS, &["observe.times={ kind = \"linear\", count = 4 }", "dynamics.time_end=1.0"]);
+    assert_eq!(flow.parameters, every.parameters);
+    let loss = |found: &Simulation, at: usize| found.trajectory.columns["loss"].values[at];
+    assert_eq!((loss(&flow, 1), loss(&flow, 3)), (loss(&every, 1), loss(&every, 3)));
+    assert_ne!(loss(&flow, 1), loss(&flow, 2));
+    for kind in ["gd", "sgd"] {
+        let batch = if kind == "sgd" { ", batch = 16" } else { "" };
+        let descent = format!("dynamics={{ kind = \"{kind}\", rate = 0.1, steps = 10{batch} }}");
+        assert_eq!(train(TWO_LAYERS, &[list, &descent]).trajectory.step, [0, 3, 8, 10], "{kind}");
+    }
+}
+
+#[test]
 fn gradient_descent_approaches_the_flow_at_first_order() {
     let flow = train(TWO_LAYERS, &["dynamics.rtol=1e-11", "dynamics.time_end=1.0"]);
     let errors: Vec<f64> = [(0.1, 10), (0.05, 20), (0.025, 40)]

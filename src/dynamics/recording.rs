@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Recording times of a run from 0 to its end. Start and end always belong to them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Recording {
     /// Times in equal ratios.
     Log {
@@ -21,6 +21,11 @@ pub enum Recording {
     Every {
         /// Distance in steps.
         every: u64,
+    },
+    /// Given times.
+    List {
+        /// Positive and ascending, none beyond the end. The end is one more where it is not the last of them.
+        times: Vec<f64>,
     },
 }
 
@@ -48,6 +53,20 @@ pub enum RecordingError {
     },
     /// A flow has no steps to count.
     StepsOfFlow,
+    /// A time of a list is not later than the one before it.
+    Order {
+        /// The time.
+        time: f64,
+        /// The time before it; 0 where it is the first of the list.
+        before: f64,
+    },
+    /// A time of a list lies beyond the end.
+    Beyond {
+        /// The time.
+        time: f64,
+        /// The end.
+        end: f64,
+    },
 }
 
 impl fmt::Display for RecordingError {
@@ -64,6 +83,24 @@ impl fmt::Display for RecordingError {
             RecordingError::StepsOfFlow => {
                 write!(f, "every counts steps, which only gd and sgd have; give a flow a count")
             }
+            RecordingError::Order { time, before } if *before == 0.0 => {
+                write!(
+                    f,
+                    "the time {time} is not positive; allowed: times after the start at 0, in ascending order"
+                )
+            }
+            RecordingError::Order { time, before } => {
+                write!(
+                    f,
+                    "the time {time} stands after {before}; allowed: each time once, in ascending order"
+                )
+            }
+            RecordingError::Beyond { time, end } => {
+                write!(
+                    f,
+                    "the time {time} lies beyond the end, {end}; allowed: times up to the end; leave it out, or run longer"
+                )
+            }
         }
     }
 }
@@ -73,12 +110,19 @@ impl std::error::Error for RecordingError {}
 impl Recording {
     /// The recording times of a flow from 0 to `end`, ascending: 0 and then exactly `count` times, the last of them `end`.
     ///
-    /// With a `count` of 1, a `log` recording has no place for `first` and records the end. Errors: see [`RecordingError`].
+    /// With a `count` of 1, a `log` recording has no place for `first` and records the end. Where a list does not end
+    /// with `end`, that follows. Errors: see [`RecordingError`].
     pub fn times(&self, end: f64) -> Result<Vec<f64>, RecordingError> {
-        if !(end.is_finite() && end > 0.0) {
-            return Err(RecordingError::End { end });
-        }
+        check_end(end)?;
         let count = match *self {
+            Recording::List { ref times } => {
+                check_list(times, end, |time| time > end)?;
+                let mut all = vec![0.0];
+                all.extend(times);
+                all.push(end);
+                all.dedup();
+                return Ok(all);
+            }
             Recording::Every { .. } => return Err(RecordingError::StepsOfFlow),
             Recording::Log { count: 0, .. } | Recording::Linear { count: 0 } => {
                 return Err(RecordingError::Zero);
@@ -118,6 +162,13 @@ impl Recording {
         let mut found: Vec<u64> = match *self {
             Recording::Every { every: 0 } => return Err(RecordingError::Zero),
             Recording::Every { every } => (0..=steps / every).map(|i| i * every).collect(),
+            Recording::List { ref times } => {
+                let end = rate * steps as f64;
+                check_end(end)?;
+                // What lies beyond the end by rounding alone, as 57 does after 100 steps of 0.57, is the end.
+                check_list(times, end, |time| whole_steps(time / rate) > steps)?;
+                std::iter::once(0).chain(times.iter().map(|time| whole_steps(time / rate))).collect()
+            }
             _ => {
                 let times = self.times(rate * steps as f64)?;
                 times.into_iter().map(|time| whole_steps(time / rate).min(steps)).collect()
@@ -127,6 +178,25 @@ impl Recording {
         found.dedup();
         Ok(found)
     }
+}
+
+fn check_end(end: f64) -> Result<(), RecordingError> {
+    if end.is_finite() && end > 0.0 { Ok(()) } else { Err(RecordingError::End { end }) }
+}
+
+/// Refuses times that are not positive, not ascending, or beyond the end.
+fn check_list(times: &[f64], end: f64, beyond: impl Fn(f64) -> bool) -> Result<(), RecordingError> {
+    let mut before = 0.0;
+    for &time in times {
+        if time.is_nan() || time <= before {
+            return Err(RecordingError::Order { time, before });
+        }
+        if beyond(time) {
+            return Err(RecordingError::Beyond { time, end });
+        }
+        before = time;
+    }
+    Ok(())
 }
 
 /// Rounds up, but takes for whole what is whole up to rounding errors.
@@ -171,6 +241,54 @@ mod tests {
         assert_eq!(steps(Recording::Every { every: 4 }), [0, 4, 8, 10]);
         assert_eq!(steps(Recording::Every { every: 5 }), [0, 5, 10]);
         assert_eq!(steps(Recording::Every { every: 99 }), [0, 10]);
+    }
+
+    #[test]
+    fn a_list_is_recorded_as_it_stands_between_start_and_end() {
+        let times = |times: &[f64]| Recording::List { times: times.to_vec() }.times(30.0).unwrap();
+        assert_eq!(times(&[1.0, 10.0]), [0.0, 1.0, 10.0, 30.0]);
+        assert_eq!(times(&[1e-300, 10.0, 30.0]), [0.0, 1e-300, 10.0, 30.0], "the end once");
+        assert_eq!(times(&[]), [0.0, 30.0]);
+    }
+
+    #[test]
+    fn times_of_a_list_round_up_to_steps_and_merge() {
+        let steps = |times: &[f64]| Recording::List { times: times.to_vec() }.steps(0.1, 10);
+        assert_eq!(steps(&[0.3, 0.55, 0.58, 0.6]), Ok(vec![0, 3, 6, 10]));
+        assert_eq!(steps(&[1e-9, 0.95, 1.0]), Ok(vec![0, 1, 10]));
+        assert_eq!(steps(&[]), Ok(vec![0, 10]));
+        assert_eq!(steps(&[0.5, 1.01]), Err(RecordingError::Beyond { time: 1.01, end: 1.0 }));
+        assert_eq!(
+            steps(&[0.5, f64::INFINITY]),
+            Err(RecordingError::Beyond { time: f64::INFINITY, end: 1.0 })
+        );
+        // In floating point, 100 steps of 0.57 end before 57, which a flow would refuse.
+        let end = Recording::List { times: vec![57.0] };
+        assert!(matches!(end.times(0.57 * 100.0), Err(RecordingError::Beyond { .. })));
+        assert_eq!(end.steps(0.57, 100), Ok(vec![0, 100]));
+        assert_eq!(end.steps(0.57, 99), Err(RecordingError::Beyond { time: 57.0, end: 0.57 * 99.0 }));
+    }
+
+    #[test]
+    fn a_list_that_is_not_positive_not_ascending_or_too_long_is_refused_with_the_time() {
+        let list = |times: &[f64]| Recording::List { times: times.to_vec() };
+        for (times, time, before) in [
+            (&[0.0, 1.0][..], 0.0, 0.0),
+            (&[-1.0], -1.0, 0.0),
+            (&[1.0, 0.5], 0.5, 1.0),
+            (&[1.0, 1.0], 1.0, 1.0),
+        ] {
+            let refused = RecordingError::Order { time, before };
+            assert_eq!(list(times).times(2.0), Err(refused.clone()));
+            assert_eq!(list(times).steps(0.1, 20), Err(refused));
+        }
+        assert!(matches!(list(&[f64::NAN]).times(2.0), Err(RecordingError::Order { .. })));
+        assert!(matches!(list(&[f64::NAN]).steps(0.1, 20), Err(RecordingError::Order { .. })));
+        assert_eq!(list(&[1.0, 2.5]).times(2.0), Err(RecordingError::Beyond { time: 2.5, end: 2.0 }));
+        assert!(matches!(list(&[1.0]).times(0.0), Err(RecordingError::End { .. })));
+        assert!(matches!(list(&[1.0]).steps(1e308, 10), Err(RecordingError::End { .. })));
+        assert!(RecordingError::Order { time: -1.0, before: 0.0 }.to_string().contains("-1 is not positive"));
+        assert!(RecordingError::Order { time: 0.5, before: 1.0 }.to_string().contains("0.5 stands after 1"));
     }
 
     #[test]

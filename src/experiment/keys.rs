@@ -162,6 +162,17 @@ pub const TIMES: &[Kind] = &[
         about: "Times in equal distances; the start and the end are always recorded",
         source: "",
     },
+    Kind {
+        name: "list",
+        keys: &[Key {
+            name: "times",
+            value: ValueType::POSITIVE_NUMBERS,
+            presence: Presence::Required,
+            about: "Training times, ascending, up to the end; gd and sgd round them up to whole steps",
+        }],
+        about: "Given times; the start and the end are always recorded",
+        source: "",
+    },
 ];
 
 const NAME: Key = Key {

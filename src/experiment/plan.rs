@@ -377,6 +377,7 @@ fn dynamics(settings: &Settings) -> Dynamics {
 fn recording(settings: &Settings) -> Recording {
     match settings.kind() {
         "log" => Recording::Log { first: settings.number("first"), count: settings.integer_u64("count") },
+        "list" => Recording::List { times: settings.numbers("times").to_vec() },
         _ => match settings.optional_integer_u64("every") {
             Some(every) => Recording::Every { every },
             None => Recording::Linear { count: settings.optional_integer_u64("count").unwrap_or(1) },
@@ -457,9 +458,14 @@ fn check_dims(settings: &Settings, dim: usize, count: Option<usize>) -> Result<(
 fn check_observe(settings: &Settings) -> Result<(), Problem> {
     let observe = settings.table("observe");
     let times = observe.table("times");
-    let recordings = match (times.kind(), times.optional_integer_u64("count")) {
-        (_, Some(count)) => count as f64,
-        _ => {
+    let count = match times.kind() {
+        // The end may be one more.
+        "list" => Some(times.numbers("times").len() as u64 + 1),
+        _ => times.optional_integer_u64("count"),
+    };
+    let recordings = match count {
+        Some(count) => count as f64,
+        None => {
             let dynamics = settings.table("dynamics");
             let steps = if matches!(dynamics.kind(), "gd" | "sgd") {
                 dynamics.integer_u64("steps") as f64
@@ -500,6 +506,7 @@ fn check_observe(settings: &Settings) -> Result<(), Problem> {
         let key = match error {
             RecordingError::First { .. } => "first",
             RecordingError::StepsOfFlow => "every",
+            RecordingError::Order { .. } | RecordingError::Beyond { .. } => "times",
             RecordingError::Zero | RecordingError::TooDense { .. } => "count",
             RecordingError::End { .. } => "kind",
         };
