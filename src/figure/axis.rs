@@ -362,8 +362,18 @@ pub(super) fn width_left(ticks: &[Tick], font: &Type) -> f64 {
 }
 
 /// Draws ticks and numbers on the right of the edge from `bottom` to `top` at `x`.
-pub(super) fn draw_right(scene: &mut Scene, ticks: &[Tick], (bottom, top): (f64, f64), x: f64) {
+pub(super) fn draw_right(
+    scene: &mut Scene,
+    ticks: &[Tick],
+    minor: &[f64],
+    (bottom, top): (f64, f64),
+    x: f64,
+) {
     let colour = super::palette::INK;
+    for &place in minor {
+        let y = bottom + place * (top - bottom);
+        scene.line(vec![(x, y), (x + MINOR_TICK, y)], HAIRLINE, colour);
+    }
     for tick in ticks {
         let y = bottom + tick.place * (top - bottom);
         scene.line(vec![(x, y), (x + TICK, y)], HAIRLINE, colour);
@@ -392,6 +402,36 @@ pub(super) fn ticks_for_width(axis: &Axis, font: &Type, width: f64) -> Vec<Tick>
         }
     }
     ticks
+}
+
+/// Ticks in the middles of cells that `labels` name in turn, at equal steps so wide that labels do not touch:
+/// below an axis of `length` millimetres, or beside it (`upright`). Labels wider than `widest` millimetres
+/// are shortened.
+pub(super) fn cell_ticks(
+    labels: &[String],
+    cells: usize,
+    font: &Type,
+    length: f64,
+    widest: f64,
+    upright: bool,
+) -> Vec<Tick> {
+    const APART: f64 = 1.0;
+    let tick = |(k, label): (usize, &String)| Tick {
+        place: (k as f64 + 0.5) / cells as f64,
+        label: Label::plain(font.shorten(label, size::TICK, widest)),
+    };
+    let ticks: Vec<Tick> = labels.iter().take(cells).enumerate().map(tick).collect();
+    let clear = |step: &usize| {
+        let ticks: Vec<Tick> = ticks.iter().step_by(*step).cloned().collect();
+        if upright {
+            let height = LINE_HEIGHT * millimetres(size::TICK);
+            ticks.len() < 2 || *step as f64 * length / cells as f64 >= height
+        } else {
+            fit(&ticks, font, length, APART)
+        }
+    };
+    let step = (1..ticks.len()).find(clear).unwrap_or(ticks.len().max(1));
+    ticks.into_iter().step_by(step).filter(|tick| !tick.label.base.is_empty()).collect()
 }
 
 /// The ticks whose numbers do not touch the one before, under an axis of `width` millimetres.

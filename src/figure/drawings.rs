@@ -3,7 +3,7 @@
 use crate::experiment::{Assignment, Dynamics, Experiment, Plan, slug};
 use crate::files::sha256_hex;
 use crate::loss::Loss;
-use crate::record::{Chart, Drawing, HeatMap, LineChart, Scale, Series};
+use crate::record::{Chart, Drawing, HeatMap, LineChart, Scale, Series, SeriesStyle};
 use crate::run::{Band, Store, StoredRun, figure_array, finding, spectrum_name};
 use crate::settings::Settings;
 
@@ -90,6 +90,7 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
             let band = Band::of(&last_rows(&cell.runs, &array));
             Series {
                 label: short_label(cell.plan, by_depth),
+                style: SeriesStyle::Line,
                 shade: index as f64 / last,
                 x: (1..=band.median.len()).map(|rank| rank as f64).collect(),
                 median: band.median,
@@ -108,6 +109,8 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
         ranks: true,
         legend_title,
         series,
+        theory_label: None,
+        references: Vec::new(),
         floor: (floor > 0.0).then_some(floor),
     });
     let drawing = drawing(experiment, figure, cells.iter().collect(), chart, "at the end");
@@ -133,6 +136,7 @@ fn over_time(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
             let band = Band::of(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
             Series {
                 label: (k + 1).to_string(),
+                style: SeriesStyle::Line,
                 shade: k as f64 / rank.saturating_sub(1).max(1) as f64,
                 x: kept.iter().map(|&t| times[t]).collect(),
                 median: band.median,
@@ -150,6 +154,8 @@ fn over_time(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
         ranks: false,
         legend_title: "rank".into(),
         series,
+        theory_label: None,
+        references: Vec::new(),
         floor: (floor > 0.0).then_some(floor),
     });
     let drawing = drawing(experiment, figure, vec![cell], chart, "over training");
@@ -168,11 +174,17 @@ fn alignment(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
     let chart = Chart::HeatMap(HeatMap {
         x_label: format!("left singular vector of {}", layer_name(inner)),
         y_label: format!("right singular vector of {}", layer_name(outer)),
+        x_ticks: Vec::new(),
+        y_ticks: Vec::new(),
+        first_row_at_bottom: false,
         value_label: format!("|A|, A = V({})ᵀ U({})", layer_name(outer), layer_name(inner)),
         rows: shape[1],
         columns: shape[2],
         values: band.median,
+        value_scale: Scale::Linear,
         range: (0.0, 1.0),
+        marks: Vec::new(),
+        mark_label: None,
     });
     let drawing = drawing(experiment, figure, vec![cell], chart, "at the end");
     Some(Figure { name, drawing, findings: findings(figure, std::iter::once(cell)) })

@@ -1,9 +1,9 @@
 //! Matrices as coloured cells.
 
-use super::axis::{self, Axis, HAIRLINE};
+use super::axis::{self, Axis, DECADES, HAIRLINE, Tick};
 use super::page::{self, CHART_HEIGHT, MARGIN, WIDTH};
 use super::palette;
-use super::scene::{Anchor, Scene, millimetres, size};
+use super::scene::{Anchor, LINE_HEIGHT, Point, Scene, millimetres, size, tidy};
 use crate::record::{HeatMap, Scale};
 
 /// Width of the colour bar.
@@ -22,6 +22,20 @@ const WIDEST: f64 = 4.0;
 const TALLEST: f64 = 8.0;
 /// Space along the colour bar for one number.
 const BAR_STEP: f64 = 7.0;
+/// Lowest map over parameters: axis and colour bar need room for their numbers and titles.
+const LOWEST: f64 = 28.0;
+/// Shortest power of ten on a colour bar that is divided into nine.
+const DECADE: f64 = 4.5;
+/// Widest label of a column and of a row.
+const WIDEST_LABEL: f64 = 14.0;
+/// Radius of dots, with its largest part of a cell's shorter side.
+const DOT: (f64, f64) = (0.55, 0.22);
+/// Radius of the ring of paper around a dot, in radii of dots.
+const RING: f64 = 1.6;
+/// Side of the cell that explains the dots.
+const SAMPLE: f64 = 3.0;
+/// Most lines of the words that explain the dots.
+const MARK_LINES: usize = 2;
 
 /// Draws the map from height `top` on and returns where it ends.
 pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
@@ -29,8 +43,10 @@ pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
     let factor = scale.axis.factor();
     let top = if factor.is_some() { top + 2.8 } else { top };
 
-    let rows = axis::whole_ticks(1.0, map.rows as f64, 0.5, map.rows as f64 + 0.5);
-    let columns = axis::whole_ticks(1.0, map.columns as f64, 0.5, map.columns as f64 + 0.5);
+    let row_ticks = |scene: &Scene, height: f64| ticks(&map.y_ticks, map.rows, scene, height, true);
+    let column_ticks = |scene: &Scene, width: f64| ticks(&map.x_ticks, map.columns, scene, width, false);
+    // With room for all labels: which of them are left out depends on the height.
+    let rows = row_ticks(scene, f64::INFINITY);
     // The titles may take two lines and the numbers are those of the full height, until the height is known.
     let two_lines = page::upward_width(&[String::new(), String::new()]);
     let bar_numbers = |ticks: &[axis::Tick]| {
@@ -50,7 +66,8 @@ pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
     let room = WIDTH - MARGIN - left - BAR_GAP - bar_width - page::upward_width(&bar_title);
 
     let (width, height) = extent(map, room);
-    let columns = axis::apart(columns, &scene.font, width);
+    let columns = axis::apart(column_ticks(scene, width), &scene.font, width);
+    let rows = row_ticks(scene, height);
     // What is left over goes to both sides.
     let shift = (room - width).max(0.0) / 2.0;
     let left = left + shift;
@@ -58,9 +75,13 @@ pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
     cells(scene, map, &scale, (left, top), (right, bottom));
     scene.frame((left, top), (right, bottom), HAIRLINE, palette::INK);
     axis::draw_below(scene, &columns, &[], (left, right), bottom);
-    axis::draw_left(scene, &rows, &[], (top, bottom), left);
+    let (first, last) = if map.first_row_at_bottom { (bottom, top) } else { (top, bottom) };
+    axis::draw_left(scene, &rows, &[], (first, last), left);
     page::draw_upward(scene, &y_title, MARGIN + shift, (top + bottom) / 2.0);
-    let end = page::draw_level_title(scene, &map.x_label, (left, right), bottom + axis::height_below());
+    let mut end = page::draw_level_title(scene, &map.x_label, (left, right), bottom + axis::height_below());
+    if let Some(label) = &map.mark_label {
+        end = explain_dots(scene, label, end);
+    }
 
     let bar = right + BAR_GAP;
     for k in 0..SHADES {
@@ -70,7 +91,15 @@ pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
         scene.rectangle((bar, place(k + 1)), (bar + BAR, place(k) + reach.min(bottom - place(k))), colour);
     }
     scene.frame((bar, top), (bar + BAR, bottom), HAIRLINE, palette::INK);
-    axis::draw_right(scene, &bar_ticks, (bottom, top), bar + BAR);
+    let mut minor = scale.axis.minor();
+    let (lowest, highest) = scale.axis.ends();
+    minor.retain(|place| {
+        let coordinate = lowest + place * (highest - lowest);
+        let whole = (coordinate - coordinate.round()).abs() < 1e-6;
+        let fine = height / (highest - lowest) >= DECADE;
+        (fine || whole) && bar_ticks.iter().all(|tick| (tick.place - place).abs() > 1e-6)
+    });
+    axis::draw_right(scene, &bar_ticks, &minor, (bottom, top), bar + BAR);
     if let Some(label) = factor {
         let border = bar + label.widths(&scene.font, size::TICK).0;
         label.draw(scene, (border, top - 0.9), size::TICK, palette::INK);
@@ -79,10 +108,22 @@ pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
     end
 }
 
-/// Width and height of the cells together: square cells that fill the room.
+/// The labels given for rows or columns, or their numbers, along an axis of `length` millimetres.
+fn ticks(labels: &[String], cells: usize, scene: &Scene, length: f64, upright: bool) -> Vec<Tick> {
+    if labels.is_empty() {
+        return axis::whole_ticks(1.0, cells as f64, 0.5, cells as f64 + 0.5);
+    }
+    axis::cell_ticks(labels, cells, &scene.font, length, WIDEST_LABEL, upright)
+}
+
+/// Width and height of the cells together: square cells that fill the room, or over parameters, whose cells
+/// need not be square, the whole room.
 fn extent(map: &HeatMap, room: f64) -> (f64, f64) {
     let room = room.max(10.0);
     let ratio = map.columns.max(1) as f64 / map.rows.max(1) as f64;
+    if !map.x_ticks.is_empty() || !map.y_ticks.is_empty() {
+        return (room, (room / ratio).clamp(LOWEST, CHART_HEIGHT));
+    }
     let ratio = ratio.clamp(1.0 / TALLEST, WIDEST);
     if ratio * CHART_HEIGHT > room { (room, room / ratio) } else { (ratio * CHART_HEIGHT, CHART_HEIGHT) }
 }
@@ -97,16 +138,21 @@ fn cells(
     // Cells without a value show the ground.
     scene.rectangle((left, top), (right, bottom), palette::MISSING);
     let x = |column: usize| left + (right - left) * column as f64 / map.columns as f64;
+    // Upper edge of a row of the page: rows are numbered downwards.
     let y = |row: usize| top + (bottom - top) * row as f64 / map.rows as f64;
-    let mut missing = map.rows == 0 || map.columns == 0;
-    for row in 0..map.rows {
-        // An empty row needs no walk over its columns, however many it claims to have.
-        let Some(values) = row.checked_mul(map.columns).and_then(|start| map.values.get(start..)) else {
-            missing = true;
-            break;
-        };
+    let on_page = |row: usize| if map.first_row_at_bottom { map.rows - 1 - row } else { row };
+    let value = |row: usize, column: usize| map.values.get(row * map.columns + column).copied();
+    // Rows without any value need no walk over their columns, however many they claim to be.
+    let filled = if map.columns == 0 { 0 } else { map.rows.min(map.values.len().div_ceil(map.columns)) };
+    let mut missing = filled < map.rows || filled == 0;
+    for k in 0..filled {
+        // From the top of the page down, for each row reaches under the next.
+        let row = if map.first_row_at_bottom { filled - 1 - k } else { k };
+        let below = if map.first_row_at_bottom { row.checked_sub(1) } else { Some(row + 1) };
+        let values = &map.values[row * map.columns..];
         let values = &values[..values.len().min(map.columns)];
         missing |= values.len() < map.columns;
+        let (upper, lower) = (y(on_page(row)), y(on_page(row) + 1));
         let mut column = 0;
         while column < values.len() {
             let colour = scale.level(values[column]).map(palette::cell);
@@ -116,32 +162,35 @@ fn cells(
                 next += 1;
             }
             // The neighbours cover the overlap, except where they have no value.
-            let covered = |row: usize, from: usize, to: usize| {
-                row < map.rows
-                    && (from..to).all(|column| {
-                        let value = map.values.get(row * map.columns + column);
-                        value.is_some_and(|value| scale.level(*value).is_some())
-                    })
+            let covered = |row: Option<usize>, from: usize, to: usize| {
+                row.filter(|row| *row < map.rows).is_some_and(|row| {
+                    (from..to).all(|column| value(row, column).is_some_and(|v| scale.level(v).is_some()))
+                })
             };
             if let Some(colour) = colour {
-                let across = if next < map.columns && covered(row, next, next + 1) { OVERLAP } else { 0.0 };
-                let down = if covered(row + 1, column, next) { OVERLAP } else { 0.0 };
+                let across =
+                    if next < map.columns && covered(Some(row), next, next + 1) { OVERLAP } else { 0.0 };
+                let down = if covered(below, column, next) { OVERLAP } else { 0.0 };
                 // Only so far that the neighbour covers it.
                 let across = across.min(x(1) - x(0));
                 let down = down.min(y(1) - y(0));
-                scene.rectangle((x(column), y(row)), (x(next) + across, y(row + 1) + down), colour);
+                scene.rectangle((x(column), upper), (x(next) + across, lower + down), colour);
             } else {
                 missing = true;
                 for column in column..next {
-                    scene.line(
-                        vec![(x(column), y(row + 1)), (x(column + 1), y(row))],
-                        HAIRLINE,
-                        palette::NOTE,
-                    );
+                    scene.line(vec![(x(column), lower), (x(column + 1), upper)], HAIRLINE, palette::NOTE);
                 }
             }
             column = next;
         }
+    }
+    let radius = DOT.0.min(DOT.1 * (x(1) - x(0)).min(y(1) - y(0)));
+    for k in (0..map.marks.len()).filter(|k| map.marks[*k]) {
+        // Without columns there are no cells to mark.
+        let Some(row) = k.checked_div(map.columns).filter(|row| *row < map.rows) else { break };
+        let column = k % map.columns;
+        let middle = (y(on_page(row)) + y(on_page(row) + 1)) / 2.0;
+        dot(scene, ((x(column) + x(column + 1)) / 2.0, middle), radius);
     }
     if missing && map.values.iter().all(|value| !value.is_finite()) {
         let middle = ((left + right) / 2.0, (top + bottom) / 2.0 + 0.35 * millimetres(size::TICK));
@@ -151,18 +200,56 @@ fn cells(
     }
 }
 
+/// Draws a dark dot in a ring of paper, which one sees on dark and on light cells.
+fn dot(scene: &mut Scene, (x, y): Point, radius: f64) {
+    const CORNERS: usize = 24;
+    for (radius, colour) in [(RING * radius, palette::PAPER), (radius, palette::INK)] {
+        let corner = |k: usize| {
+            let (sine, cosine) = (std::f64::consts::TAU * k as f64 / CORNERS as f64).sin_cos();
+            (x + radius * cosine, y + radius * sine)
+        };
+        scene.polygon((0..CORNERS).map(corner).collect(), colour);
+    }
+}
+
+/// Says what the dots mean from height `y` on, and returns where that ends.
+fn explain_dots(scene: &mut Scene, label: &str, y: f64) -> f64 {
+    const GAP: f64 = 1.0;
+    let em = millimetres(size::TICK);
+    let most = WIDTH - 2.0 * MARGIN - SAMPLE - GAP;
+    let lines = scene.font.wrap(&tidy(label), size::TICK, most, MARK_LINES);
+    if lines.is_empty() {
+        return y;
+    }
+    let y = y + 0.8;
+    let width = lines.iter().fold(0.0, |widest: f64, line| widest.max(scene.font.width(line, size::TICK)));
+    let left = (WIDTH - SAMPLE - GAP - width) / 2.0;
+    scene.rectangle((left, y), (left + SAMPLE, y + SAMPLE), palette::cell(0.5));
+    scene.frame((left, y), (left + SAMPLE, y + SAMPLE), HAIRLINE, palette::INK);
+    dot(scene, (left + SAMPLE / 2.0, y + SAMPLE / 2.0), DOT.0);
+    for (k, line) in lines.iter().enumerate() {
+        let at = (left + SAMPLE + GAP, y + SAMPLE / 2.0 + (k as f64 * LINE_HEIGHT + 0.36) * em);
+        scene.text(line, at, size::TICK, Anchor::Start, palette::INK);
+    }
+    y + SAMPLE.max(SAMPLE / 2.0 + (lines.len() as f64 - 0.5) * LINE_HEIGHT * em)
+}
+
 /// The colour scale.
 struct Levels {
     axis: Axis,
+    logarithmic: bool,
 }
 
 impl Levels {
     fn new(map: &HeatMap) -> Self {
         let (low, high) = map.range;
+        if map.value_scale == Scale::Log {
+            return Levels { axis: logarithmic(map), logarithmic: true };
+        }
         let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
         let axis = Axis::new(Scale::Linear, low.abs().max(high.abs()));
         let ends = (axis.coordinate(low).unwrap_or(0.0), axis.coordinate(high).unwrap_or(1.0));
-        Levels { axis: axis.span(ends.0, ends.1) }
+        Levels { axis: axis.span(ends.0, ends.1), logarithmic: false }
     }
 
     /// Place of a value on the scale, 0 to 1; the ends stand for all beyond them.
@@ -170,8 +257,23 @@ impl Levels {
         if value.is_nan() {
             return None;
         }
+        if self.logarithmic && value == 0.0 {
+            return Some(0.0);
+        }
         let coordinate = self.axis.coordinate(value);
         let place = coordinate.map(|coordinate| self.axis.place(coordinate));
         place.filter(|place| !place.is_nan()).map(|place| place.clamp(0.0, 1.0))
     }
+}
+
+/// A logarithmic axis for the colours; where the range has no place on one, it spans the values that have.
+fn logarithmic(map: &HeatMap) -> Axis {
+    let axis = Axis::new(Scale::Log, 0.0);
+    let (low, high) = map.range;
+    let places = || map.values.iter().filter_map(|value| axis.coordinate(*value));
+    let high = axis.coordinate(high).unwrap_or_else(|| places().fold(f64::NEG_INFINITY, f64::max));
+    let low = axis.coordinate(low).unwrap_or_else(|| {
+        places().filter(|place| *place >= high - DECADES).fold(f64::INFINITY, f64::min).min(high)
+    });
+    if low.is_finite() && high.is_finite() { axis.span(low, high) } else { axis.span(0.0, 1.0) }
 }

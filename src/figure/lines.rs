@@ -1,10 +1,11 @@
-//! Line charts.
+//! Charts of lines and points.
 
 use super::axis::{self, Axis, DECADES, HAIRLINE, Tick};
 use super::page::{self, CHART_HEIGHT, MARGIN, WIDTH};
 use super::palette;
+use super::references::References;
 use super::scene::{Anchor, Colour, LINE_HEIGHT, Point, Scene, millimetres, size, tidy};
-use crate::record::{LineChart, Scale, Series};
+use crate::record::{Direction, LineChart, Scale, Series, SeriesStyle};
 
 /// More labelled series than this share a strip of colours instead of a line each in the legend.
 const MOST_LABELS: usize = 9;
@@ -25,16 +26,26 @@ const UNDER_FLOOR: f64 = 0.1;
 const NEAR_FLOOR: f64 = 0.35;
 /// Width of lines in millimetres, with few and with many series.
 const LINE: (f64, f64) = (0.32, 0.24);
-/// Width of a line with a dashed one over it, in widths of lines.
+/// Width of a line with a theory over it, in widths of lines.
 const BROAD: f64 = 2.8;
-/// Beyond this many series, dashes are not used.
-const MOST_STYLED: usize = 200;
+/// Widths of the inside of a theory's dashes and of the dashes with their edges.
+const THEORY: (f64, f64) = (0.22, 0.44);
+/// Lengths of a theory's dashes and of the gaps between them.
+const THEORY_DASHES: (f64, f64) = (1.5, 0.8);
+/// Width of the bars of points.
+const POINT_BAR: f64 = 0.3;
+/// Width of the rim of paper around points.
+const RIM: f64 = 0.16;
 /// Radius of marks in millimetres.
 const MARK: f64 = 0.62;
 /// Space between chart and legend.
 const LEGEND_GAP: f64 = 2.0;
 /// Widest words of the legend.
 const LEGEND_WORDS: f64 = 19.0;
+/// Most lines of the words that explain all theories together.
+const THEORY_LINES: usize = 3;
+/// Most theories with a label beside a strip of colours.
+const MOST_BESIDE_STRIP: usize = 3;
 /// Length of the pieces of line in the legend.
 const SAMPLE: f64 = 4.6;
 /// Width of the strip of colours.
@@ -47,12 +58,11 @@ pub(super) fn draw(scene: &mut Scene, chart: &LineChart, top: f64) -> f64 {
     let (y_axis, floor) = ordinate(chart);
     let x_axis = abscissa(chart, &y_axis);
     let legend = Legend::new(scene, chart);
-    let top = top + if y_axis.factor().is_some() { 2.8 } else { 0.6 };
-    let bottom = top + CHART_HEIGHT.max(legend.height());
+    let height = CHART_HEIGHT.max(legend.height());
 
     let most = if chart.y_scale == Scale::Log { 6 } else { 8 };
     let y_ticks: Vec<Tick> = y_axis.ticks(most).into_iter().filter(inside).collect();
-    let y_title = page::upward_title(scene, &chart.y_label, bottom - top);
+    let y_title = page::upward_title(scene, &chart.y_label, height);
     let left = MARGIN + page::upward_width(&y_title) + axis::width_left(&y_ticks, &scene.font);
     let right = WIDTH - MARGIN - if legend.width > 0.0 { legend.width + LEGEND_GAP } else { 2.0 };
     let x_ticks = if chart.ranks && chart.x_scale == Scale::Linear {
@@ -63,8 +73,20 @@ pub(super) fn draw(scene: &mut Scene, chart: &LineChart, top: f64) -> f64 {
     };
     let x_ticks: Vec<Tick> = x_ticks.into_iter().filter(inside).collect();
 
+    // The power of ten of the ordinate and labels of references stand over the frame.
+    let factor = y_axis.factor();
+    let factor_end = factor.as_ref().map_or(left, |label| {
+        let (base, exponent) = label.widths(&scene.font, size::TICK);
+        left + base + exponent + 1.0
+    });
+    let references = References::new(chart, &x_axis, &y_axis, floor, &scene.font, (left, factor_end, right));
+    let above = if factor.is_some() { 2.8 } else { 0.6 };
+    let top = top + references.room_above().max(above);
+    let bottom = top + height;
+
     let plot = Plot { x_axis, y_axis, left, right, top, bottom, floor };
     plot.ground(scene, &x_ticks, &y_ticks);
+    references.draw_lines(scene, &plot);
     plot.series(scene, chart);
     scene.frame((left, top), (right, bottom), HAIRLINE, palette::INK);
     plot.notes(scene, chart);
@@ -80,10 +102,11 @@ pub(super) fn draw(scene: &mut Scene, chart: &LineChart, top: f64) -> f64 {
     }
     axis::draw_left(scene, &y_ticks, &y_minor, (bottom, top), left);
     page::draw_upward(scene, &y_title, MARGIN, (top + bottom) / 2.0);
-    if let Some(label) = plot.y_axis.factor() {
+    if let Some(label) = factor {
         let border = left + label.widths(&scene.font, size::TICK).0;
         label.draw(scene, (border, top - 0.8), size::TICK, palette::INK);
     }
+    references.draw_labels(scene, &plot, chart);
     let mut title = bottom + axis::height_below();
     if let Some(label) = plot.x_axis.factor() {
         let (base, exponent) = label.widths(&scene.font, size::TICK);
@@ -104,17 +127,30 @@ fn inside(tick: &Tick) -> bool {
     (-1e-6..=1.0 + 1e-6).contains(&tick.place)
 }
 
-/// Points of a series: abscissa, median, lower and upper edge of the band.
-fn points(series: &Series) -> impl Iterator<Item = (f64, f64, f64, f64)> + '_ {
-    let edges = series.low.iter().zip(&series.high);
-    series.x.iter().zip(&series.median).zip(edges).map(|((x, y), (low, high))| (*x, *y, *low, *high))
+/// Points of a series: abscissa, median, lower and upper edge of the band, which a theory has not.
+pub(super) fn points(series: &Series) -> impl Iterator<Item = (f64, f64, f64, f64)> + '_ {
+    let theory = is_theory(series);
+    let length = if theory { series.x.len() } else { series.low.len().min(series.high.len()) };
+    let edge = move |edge: &[f64], k: usize| if theory { f64::NAN } else { edge[k] };
+    let values = series.x.iter().zip(&series.median).take(length).enumerate();
+    values.map(move |(k, (x, y))| (*x, *y, edge(&series.low, k), edge(&series.high, k)))
+}
+
+pub(super) fn is_theory(series: &Series) -> bool {
+    series.style == SeriesStyle::Theory
+}
+
+/// Values of references that an axis is widened for.
+fn widening(chart: &LineChart, direction: Direction) -> impl Iterator<Item = f64> + '_ {
+    let wanted = chart.references.iter().filter(move |line| line.widens_axis && line.direction == direction);
+    wanted.map(|line| line.value).filter(|value| value.is_finite())
 }
 
 /// The vertical axis, and the coordinate of the floor where it is shown.
 fn ordinate(chart: &LineChart) -> (Axis, Option<f64>) {
     let values =
         || chart.series.iter().flat_map(|series| points(series).map(|(_, y, low, high)| [y, low, high]));
-    let finite = values().flatten().filter(|value| value.is_finite());
+    let finite = values().flatten().filter(|value| value.is_finite()).chain(widening(chart, Direction::Y));
     let axis = Axis::new(chart.y_scale, finite.fold(0.0, |largest, value| largest.max(value.abs())));
     let floor = chart.floor.and_then(|floor| axis.coordinate(floor));
     let log = chart.y_scale == Scale::Log;
@@ -136,6 +172,12 @@ fn ordinate(chart: &LineChart) -> (Axis, Option<f64>) {
     if lows.iter().chain(&medians).any(|value| *value < limit) && limit.is_finite() && low > limit {
         // Lines that leave through the lower edge show it.
         low = limit.min(high);
+    }
+    for coordinate in widening(chart, Direction::Y).filter_map(|value| axis.coordinate(value)) {
+        high = high.max(coordinate);
+        if coordinate >= limit {
+            low = low.min(coordinate);
+        }
     }
 
     let Some(floor) = floor else {
@@ -174,6 +216,7 @@ fn abscissa(chart: &LineChart, y_axis: &Axis) -> Axis {
         places = all().map(|(x, ..)| x).collect();
     }
     places.retain(|x| x.is_finite());
+    places.extend(widening(chart, Direction::X));
     let whole = chart.ranks && chart.x_scale == Scale::Linear;
     let largest = if whole { 1.0 } else { places.iter().fold(0.0, |largest: f64, x| largest.max(x.abs())) };
     let axis = Axis::new(chart.x_scale, largest);
@@ -183,6 +226,13 @@ fn abscissa(chart: &LineChart, y_axis: &Axis) -> Axis {
     if low > high {
         return axis.span(0.0, 1.0);
     }
+    if chart.series.iter().any(|series| series.style == SeriesStyle::Points) && !whole {
+        // The first and the last mark stay clear of the frame.
+        let axis = axis.span(low, high);
+        let (low, high) = axis.ends();
+        let padding = PADDING * (high - low);
+        return axis.span(low - padding, high + padding);
+    }
     let padding = if whole { 0.5 } else { 0.0 };
     axis.span(low - padding, high + padding)
 }
@@ -190,69 +240,71 @@ fn abscissa(chart: &LineChart, y_axis: &Axis) -> Axis {
 /// How a series is told from the others.
 #[derive(Clone, Copy)]
 struct Style {
+    kind: SeriesStyle,
     colour: Colour,
     width: f64,
-    /// Which pattern of dashes; 0 is an unbroken line.
-    dashes: usize,
     /// Which mark.
     mark: usize,
+    /// Where among all series that are no theory.
+    place: usize,
 }
 
-/// Lengths of ink and gap in millimetres, in turn.
-const DASHES: [&[f64]; 4] = [&[], &[1.5, 0.7], &[0.4, 0.5], &[1.5, 0.5, 0.4, 0.5]];
-
-/// Styles in the order of the series. Lines of one shade, such as a prediction beside its measurement, are told apart
-/// by dashes, and the first of them is broad and pale, so that it is seen under a line that covers it.
+/// Styles in the order of the series. A line with a theory of its shade is broad and pale, so that it is seen
+/// under dashes that cover it.
 fn styles(chart: &LineChart) -> Vec<Style> {
-    let few = chart.series.len() <= MOST_LABELS;
+    let measured = chart.series.iter().filter(|series| !is_theory(series)).count();
+    let few = measured <= MOST_LABELS;
     let width = if few { LINE.0 } else { LINE.1 };
-    let same = |a: &Series, b: &Series| (a.shade - b.shade).abs() < 1e-9;
-    let style = |(k, series): (usize, &Series)| {
-        // With hundreds of lines nobody tells dashes apart.
-        let others = if chart.series.len() <= MOST_STYLED { &chart.series[..] } else { &[] };
-        let (earlier, later) = others.split_at(k.min(others.len()));
-        let dashes = earlier.iter().filter(|other| same(other, series)).count() % DASHES.len();
-        let covered = dashes == 0 && later.iter().skip(1).any(|other| same(other, series));
+    let theories: Vec<f64> =
+        chart.series.iter().filter(|series| is_theory(series)).map(|series| series.shade).collect();
+    let mut place = 0;
+    let style = |series: &Series| {
         let colour = palette::line(series.shade);
+        let covered = series.style == SeriesStyle::Line
+            && theories.iter().any(|shade| (shade - series.shade).abs() < 1e-9);
         let (colour, width) = if covered { (palette::pale(colour), BROAD * width) } else { (colour, width) };
-        Style { colour, width, dashes, mark: if few { k } else { 0 } }
+        let style = Style { kind: series.style, colour, width, mark: if few { place } else { 0 }, place };
+        place += usize::from(!is_theory(series));
+        style
     };
-    chart.series.iter().enumerate().map(style).collect()
+    chart.series.iter().map(style).collect()
 }
 
-/// Whether lines that are not ranks carry a few marks each; dashes tell them apart without.
-fn sparsely_marked(styles: &[Style]) -> bool {
-    (FEWEST_MARKED..=MOST_LABELS).contains(&styles.len()) && styles.iter().all(|style| style.dashes == 0)
+/// Number of series that are no theory, where their lines carry a few marks each although they are not ranks.
+fn sparsely_marked(styles: &[Style]) -> Option<usize> {
+    let lines = styles.iter().filter(|style| style.kind == SeriesStyle::Line).count();
+    let measured = styles.iter().filter(|style| style.kind != SeriesStyle::Theory).count();
+    (lines >= FEWEST_MARKED && measured <= MOST_LABELS).then_some(measured)
 }
 
 /// Axes with their place on the page.
-struct Plot {
-    x_axis: Axis,
-    y_axis: Axis,
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
+pub(super) struct Plot {
+    pub x_axis: Axis,
+    pub y_axis: Axis,
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
     /// Coordinate of the floor, where it is shown.
     floor: Option<f64>,
 }
 
 impl Plot {
-    fn x(&self, place: f64) -> f64 {
+    pub fn x(&self, place: f64) -> f64 {
         self.left + place * (self.right - self.left)
     }
 
-    fn y(&self, place: f64) -> f64 {
+    pub fn y(&self, place: f64) -> f64 {
         self.bottom - place * (self.bottom - self.top)
     }
 
     /// Height of the lower edge of what is drawn: the floor, or the axis.
-    fn ground_level(&self) -> f64 {
+    pub fn ground_level(&self) -> f64 {
         self.floor.map_or(self.bottom, |floor| self.y(self.y_axis.place(floor)))
     }
 
     /// The point of the page for a pair of values.
-    fn point(&self, x: f64, y: f64) -> Option<Point> {
+    pub fn point(&self, x: f64, y: f64) -> Option<Point> {
         let x = self.x(self.x_axis.place(self.x_axis.coordinate(x)?));
         let y = self.y(self.y_axis.place(self.y_axis.coordinate(y)?));
         (x.is_finite() && y.is_finite()).then_some((x, y))
@@ -303,22 +355,39 @@ impl Plot {
 
     fn series(&self, scene: &mut Scene, chart: &LineChart) {
         let styles = styles(chart);
-        for (series, style) in chart.series.iter().zip(&styles) {
+        let of = |kind: SeriesStyle| {
+            let all = chart.series.iter().zip(&styles);
+            all.filter(move |(_, style)| style.kind == kind)
+        };
+        for (series, style) in of(SeriesStyle::Line) {
             self.band(scene, series, style.colour.translucent(BAND));
         }
-        for (series, style) in chart.series.iter().zip(&styles) {
-            for run in runs(points(series).map(|(x, y, ..)| self.point(x, y))) {
+        for (series, style) in of(SeriesStyle::Line) {
+            for run in self.runs(series) {
                 for line in self.clip(&run) {
-                    dashed(scene, &line, style);
+                    scene.line(line, style.width, style.colour);
+                }
+            }
+        }
+        for (series, style) in of(SeriesStyle::Theory) {
+            for run in self.runs(series) {
+                for line in self.clip(&run) {
+                    theory(scene, &line, style.colour);
+                }
+                // A value between gaps has no line, only one dash.
+                if let ([at], half) = (&run[..], THEORY_DASHES.0 / 2.0)
+                    && self.holds(*at)
+                {
+                    theory(scene, &[(at.0 - half, at.1), (at.0 + half, at.1)], style.colour);
                 }
             }
         }
         let radius = if chart.ranks { self.mark_radius(chart) } else { MARK };
         let sparse = sparsely_marked(&styles);
-        for (k, (series, style)) in chart.series.iter().zip(&styles).enumerate() {
-            let mut next = if sparse { self.sparse_start(k, chart.series.len()) } else { f64::INFINITY };
+        for (series, style) in of(SeriesStyle::Line) {
+            let mut next = sparse.map_or(f64::INFINITY, |count| self.sparse_start(style.place, count));
             let stride = (self.right - self.left) / SPARSE_MARKS as f64;
-            for run in runs(points(series).map(|(x, y, ..)| self.point(x, y))) {
+            for run in self.runs(series) {
                 for &at in &run {
                     // A value between gaps has no line, only its mark.
                     let due = at.0 >= next;
@@ -331,6 +400,43 @@ impl Plot {
                 }
             }
         }
+        let radius = self.mark_radius(chart);
+        for (series, style) in of(SeriesStyle::Points) {
+            let marks: Vec<Point> =
+                self.runs(series).into_iter().flatten().filter(|at| self.holds(*at)).collect();
+            // Rims set marks off from what is under them, but not from their own bars.
+            let rim = Style { colour: palette::PAPER, ..*style };
+            for &at in &marks {
+                mark(scene, at, radius + RIM, &rim);
+            }
+            for bar in self.bars(series) {
+                scene.line(bar.to_vec(), POINT_BAR, style.colour);
+            }
+            for at in marks {
+                mark(scene, at, radius, style);
+            }
+        }
+    }
+
+    /// The points of a series on the page, between its gaps.
+    pub fn runs(&self, series: &Series) -> Vec<Vec<Point>> {
+        runs(points(series).map(|(x, y, ..)| self.point(x, y)))
+    }
+
+    /// The bars of a series of points, as far as they lie in the part of the plot where values are drawn.
+    pub fn bars(&self, series: &Series) -> Vec<[Point; 2]> {
+        let bar = |(x, y, low, high): (f64, f64, f64, f64)| {
+            let (low, high) = if low <= high { (low, high) } else { (high, low) };
+            if y.is_nan() || low.is_nan() || low == high {
+                return None;
+            }
+            let high = self.point(x, high)?;
+            // A bar down to zero reaches the lower edge of a logarithmic axis.
+            let low = self.point(x, low).map_or(self.bottom, |low| low.1);
+            let (top, bottom) = (high.1.max(self.top), low.min(self.ground_level()));
+            (top < bottom).then_some([(high.0, top), (high.0, bottom)])
+        };
+        points(series).filter_map(bar).collect()
     }
 
     /// Where the first mark of line `k` of `count` goes: the marks of different lines are staggered.
@@ -341,7 +447,8 @@ impl Plot {
 
     /// Marks of neighbouring ranks do not touch.
     fn mark_radius(&self, chart: &LineChart) -> f64 {
-        let most = chart.series.iter().map(|series| series.x.len()).max().unwrap_or(1).max(1);
+        let measured = chart.series.iter().filter(|series| !is_theory(series));
+        let most = measured.map(|series| series.x.len()).max().unwrap_or(1).max(1);
         (0.4 * (self.right - self.left) / most as f64).clamp(0.2, MARK)
     }
 
@@ -379,7 +486,7 @@ impl Plot {
     }
 
     /// The parts of a line that lie in the part of the plot where values are drawn.
-    fn clip(&self, line: &[Point]) -> Vec<Vec<Point>> {
+    pub fn clip(&self, line: &[Point]) -> Vec<Vec<Point>> {
         let mut parts: Vec<Vec<Point>> = Vec::new();
         for pair in line.windows(2) {
             let Some((from, to)) = self.clip_segment(pair[0], pair[1]) else { continue };
@@ -444,15 +551,19 @@ fn cut(polygon: Vec<Point>, edge: f64, side: f64) -> Vec<Point> {
     kept
 }
 
-/// Draws a line with the dashes of its style.
-fn dashed(scene: &mut Scene, line: &[Point], style: &Style) {
-    let pattern = DASHES[style.dashes];
-    if pattern.is_empty() {
-        scene.line(line.to_vec(), style.width, style.colour);
-        return;
+/// Draws a theory: dashes with dark edges, which are seen on a line of the same colour and in grey print.
+fn theory(scene: &mut Scene, line: &[Point], colour: Colour) {
+    for dash in dashes(line, THEORY_DASHES) {
+        scene.line(dash.clone(), THEORY.1, palette::INK);
+        scene.line(dash, THEORY.0, colour);
     }
+}
+
+/// Cuts a line into dashes of one length with gaps of another.
+pub(super) fn dashes(line: &[Point], (ink, gap): (f64, f64)) -> Vec<Vec<Point>> {
+    let mut dashes = Vec::new();
     let mut dash: Vec<Point> = line.first().copied().into_iter().collect();
-    let (mut phase, mut left) = (0, pattern[0]);
+    let (mut drawn, mut left) = (true, ink);
     for pair in line.windows(2) {
         let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
         let length = (x1 - x0).hypot(y1 - y0);
@@ -460,23 +571,24 @@ fn dashed(scene: &mut Scene, line: &[Point], style: &Style) {
         while length - done > left {
             done += left;
             let at = (x0 + (x1 - x0) * done / length, y0 + (y1 - y0) * done / length);
-            if phase % 2 == 0 {
+            if drawn {
                 dash.push(at);
-                scene.line(std::mem::take(&mut dash), style.width, style.colour);
+                dashes.push(std::mem::take(&mut dash));
             } else {
                 dash = vec![at];
             }
-            phase = (phase + 1) % pattern.len();
-            left = pattern[phase];
+            drawn = !drawn;
+            left = if drawn { ink } else { gap };
         }
         left -= length - done;
-        if phase % 2 == 0 {
+        if drawn {
             dash.push((x1, y1));
         }
     }
-    if phase % 2 == 0 {
-        scene.line(dash, style.width, style.colour);
+    if drawn {
+        dashes.push(dash);
     }
+    dashes
 }
 
 /// Draws a mark: five outlines in turn, first filled, then hollow.
@@ -503,11 +615,21 @@ fn mark(scene: &mut Scene, (x, y): Point, radius: f64, style: &Style) {
     }
 }
 
+/// What a line of the legend stands for.
+#[derive(Clone, Copy)]
+enum Sample {
+    /// The series of this index.
+    Series(usize),
+    /// All theories together.
+    Theories,
+}
+
 /// What the lines mean, on the right of the chart.
 struct Legend {
-    /// Series that have a label.
-    entries: Vec<usize>,
-    labels: Vec<String>,
+    /// Series as a strip of colours, with their labels: where there are too many for a sample each.
+    strip: Vec<(usize, String)>,
+    /// Samples with the lines of their words, under the strip if there is one.
+    rows: Vec<(Sample, Vec<String>)>,
     title: Vec<String>,
     /// Zero where there is nothing to explain.
     width: f64,
@@ -515,20 +637,41 @@ struct Legend {
 
 impl Legend {
     fn new(scene: &Scene, chart: &LineChart) -> Self {
-        let labelled = |k: &usize| !tidy(&chart.series[*k].label).is_empty();
-        let entries: Vec<usize> = (0..chart.series.len()).filter(labelled).collect();
-        if entries.is_empty() {
-            return Legend { entries, labels: Vec::new(), title: Vec::new(), width: 0.0 };
-        }
         let font = &scene.font;
-        let shorten = |k: &usize| font.shorten(&chart.series[*k].label, size::TICK, LEGEND_WORDS);
-        let labels: Vec<String> = entries.iter().map(shorten).collect();
+        let shorten = |k: usize| font.shorten(&chart.series[k].label, size::TICK, LEGEND_WORDS);
+        let labelled: Vec<(usize, String)> =
+            (0..chart.series.len()).map(|k| (k, shorten(k))).filter(|(_, label)| !label.is_empty()).collect();
+        let named = |(k, _): &(usize, String)| is_theory(&chart.series[*k]);
+        let (strip, mut single) = if labelled.len() <= MOST_LABELS {
+            (Vec::new(), labelled.clone())
+        } else if labelled.iter().all(named) {
+            (labelled.clone(), Vec::new())
+        } else {
+            labelled.iter().cloned().partition(|entry| !named(entry))
+        };
+        if !strip.is_empty() {
+            single.truncate(MOST_BESIDE_STRIP);
+        }
+        let mut rows: Vec<_> =
+            single.into_iter().map(|(k, label)| (Sample::Series(k), vec![label])).collect();
+        if let Some(label) = &chart.theory_label
+            && chart.series.iter().any(is_theory)
+            && !labelled.iter().any(named)
+        {
+            let lines = font.wrap(label, size::TICK, LEGEND_WORDS, THEORY_LINES);
+            if !lines.is_empty() {
+                rows.push((Sample::Theories, lines));
+            }
+        }
+        if strip.is_empty() && rows.is_empty() {
+            return Legend { strip, rows, title: Vec::new(), width: 0.0 };
+        }
         let title = font.wrap(&chart.legend_title, size::TICK, LEGEND_WORDS, 3);
-        let widest =
-            |texts: &[String]| texts.iter().fold(0.0, |w: f64, text| w.max(font.width(text, size::TICK)));
-        let sample = if entries.len() > MOST_LABELS { STRIP } else { SAMPLE };
-        let width = (sample + 1.0 + widest(&labels)).max(widest(&title));
-        Legend { entries, labels, title, width }
+        let width = |text: &String| font.width(text, size::TICK);
+        let beside_strip = strip.iter().map(|(_, label)| STRIP + 1.0 + width(label));
+        let beside_samples = rows.iter().flat_map(|(_, lines)| lines).map(|line| SAMPLE + 1.0 + width(line));
+        let widest = beside_strip.chain(beside_samples).chain(title.iter().map(width)).fold(0.0, f64::max);
+        Legend { strip, rows, title, width: widest }
     }
 
     fn title_height(&self) -> f64 {
@@ -539,9 +682,14 @@ impl Legend {
         }
     }
 
+    fn rows_height(&self) -> f64 {
+        self.rows.iter().map(|(_, lines)| row_height(lines)).sum()
+    }
+
     /// Height that the legend needs; a strip takes what it gets.
     fn height(&self) -> f64 {
-        self.title_height() + self.entries.len().min(MOST_LABELS) as f64 * ROW
+        let strip = if self.strip.is_empty() { 0.0 } else { MOST_LABELS as f64 * ROW };
+        self.title_height() + strip + self.rows_height()
     }
 
     fn draw(&self, scene: &mut Scene, chart: &LineChart, left: f64, top: f64) {
@@ -550,46 +698,40 @@ impl Legend {
             let base_line = top + (k as f64 * LINE_HEIGHT + 0.8) * em;
             scene.text(line, (left, base_line), size::TICK, Anchor::Start, palette::INK);
         }
-        let top = top + self.title_height();
-        if self.entries.len() > MOST_LABELS {
-            self.strip(scene, chart, left, top);
-            return;
+        let mut top = top + self.title_height();
+        if !self.strip.is_empty() {
+            top = self.draw_strip(scene, chart, left, top);
         }
         let styles = styles(chart);
-        let marked = chart.ranks || sparsely_marked(&styles);
-        for (row, (&k, label)) in self.entries.iter().zip(&self.labels).enumerate() {
-            let middle = top + (row as f64 + 0.5) * ROW;
-            let (series, style) = (&chart.series[k], &styles[k]);
-            if points(series).any(|(_, _, low, high)| low != high && !low.is_nan() && !high.is_nan()) {
-                let corner = (left + SAMPLE, middle + 0.9);
-                scene.rectangle((left, middle - 0.9), corner, style.colour.translucent(BAND));
+        let marked = chart.ranks || sparsely_marked(&styles).is_some();
+        for (sample, lines) in &self.rows {
+            let middle = top + ROW / 2.0;
+            let ends = [(left, middle), (left + SAMPLE, middle)];
+            match *sample {
+                Sample::Theories => theory(scene, &ends, palette::NEUTRAL),
+                Sample::Series(k) => draw_sample(scene, &chart.series[k], &styles[k], ends, marked),
             }
-            dashed(scene, &[(left, middle), (left + SAMPLE, middle)], style);
-            if marked {
-                mark(scene, (left + SAMPLE / 2.0, middle), MARK, style);
+            for (k, line) in lines.iter().enumerate() {
+                let at = (left + SAMPLE + 1.0, middle + (k as f64 * LINE_HEIGHT + 0.36) * em);
+                scene.text(line, at, size::TICK, Anchor::Start, palette::INK);
             }
-            let at = (left + SAMPLE + 1.0, middle + 0.36 * em);
-            scene.text(label, at, size::TICK, Anchor::Start, palette::INK);
+            top += row_height(lines);
         }
     }
 
     /// One slab of colour a series in their order, with as many labels as have room, the first and the last among
-    /// them.
-    fn strip(&self, scene: &mut Scene, chart: &LineChart, left: f64, top: f64) {
+    /// them. Returns where it ends.
+    fn draw_strip(&self, scene: &mut Scene, chart: &LineChart, left: f64, top: f64) -> f64 {
         const TALLEST: f64 = 2.3;
-        let styles = styles(chart);
-        // A dashed line has the colour of the unbroken one before it.
-        let rows: Vec<usize> =
-            (0..self.entries.len()).filter(|row| styles[self.entries[*row]].dashes == 0).collect();
-        let count = rows.len();
-        if count == 0 {
-            return;
-        }
-        let slab = ((CHART_HEIGHT - self.title_height()) / count as f64).min(TALLEST);
+        let count = self.strip.len();
+        // The words of the last slab are taller than a thin slab.
+        let gap = if self.rows.is_empty() { 0.0 } else { 0.8 };
+        let room = CHART_HEIGHT - self.title_height() - self.rows_height() - gap;
+        let slab = (room / count as f64).min(TALLEST);
         let y = |k: usize| top + k as f64 * slab;
-        for (k, &row) in rows.iter().enumerate() {
+        for (k, (index, _)) in self.strip.iter().enumerate() {
             let reach = if k + 1 < count { slab.min(0.08) } else { 0.0 };
-            let colour = palette::line(chart.series[self.entries[row]].shade);
+            let colour = palette::line(chart.series[*index].shade);
             scene.rectangle((left, y(k)), (left + STRIP, y(k + 1) + reach), colour);
         }
         // Equal steps that reach the last label, where there are such; else the last label replaces what is too near.
@@ -605,7 +747,39 @@ impl Legend {
         }
         for k in shown {
             let at = (left + STRIP + 1.0, y(k) + slab / 2.0 + 0.36 * millimetres(size::TICK));
-            scene.text(&self.labels[rows[k]], at, size::TICK, Anchor::Start, palette::INK);
+            scene.text(&self.strip[k].1, at, size::TICK, Anchor::Start, palette::INK);
         }
+        y(count) + gap
+    }
+}
+
+fn row_height(lines: &[String]) -> f64 {
+    ROW + lines.len().saturating_sub(1) as f64 * LINE_HEIGHT * millimetres(size::TICK)
+}
+
+/// Draws a piece of a series for the legend; `marked` is for lines.
+fn draw_sample(scene: &mut Scene, series: &Series, style: &Style, ends: [Point; 2], marked: bool) {
+    let [(left, middle), (right, _)] = ends;
+    let centre = ((left + right) / 2.0, middle);
+    let spread = points(series).any(|(_, _, low, high)| low != high && !low.is_nan() && !high.is_nan());
+    match style.kind {
+        SeriesStyle::Line => {
+            if spread {
+                let corner = (right, middle + 0.9);
+                scene.rectangle((left, middle - 0.9), corner, style.colour.translucent(BAND));
+            }
+            scene.line(ends.to_vec(), style.width, style.colour);
+            if marked {
+                mark(scene, centre, MARK, style);
+            }
+        }
+        SeriesStyle::Points => {
+            if spread {
+                let bar = vec![(centre.0, middle - 1.3), (centre.0, middle + 1.3)];
+                scene.line(bar, POINT_BAR, style.colour);
+            }
+            mark(scene, centre, MARK, style);
+        }
+        SeriesStyle::Theory => theory(scene, &ends, style.colour),
     }
 }

@@ -11,6 +11,7 @@ mod lines;
 mod page;
 mod palette;
 mod raster;
+mod references;
 mod scene;
 #[cfg(test)]
 mod tests;

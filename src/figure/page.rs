@@ -62,7 +62,21 @@ fn paragraph(scene: &mut Scene, text: &str, y: f64, points: f64, most: usize, co
 
 /// Lines of the title of an upward axis that is `length` millimetres long.
 pub(super) fn upward_title(scene: &Scene, text: &str, length: f64) -> Vec<String> {
-    scene.font.wrap(text, size::LABEL, length, 2)
+    const STEP: f64 = 0.5;
+    let mut lines = scene.font.wrap(text, size::LABEL, length, 2);
+    if lines.len() == 2 {
+        // Two lines of about one length, not a long one and a word.
+        let mut width = length - STEP;
+        while width > 0.0 {
+            let narrower = scene.font.wrap(text, size::LABEL, width, 3);
+            if narrower.len() > 2 {
+                break;
+            }
+            lines = narrower;
+            width -= STEP;
+        }
+    }
+    lines
 }
 
 /// Width of the lines of an upward title with the space after it.

@@ -20,6 +20,8 @@ pub(super) const NOTE: Colour = Colour::opaque(0x66, 0x66, 0x66);
 pub(super) const SMALL_PRINT: Colour = Colour::opaque(0x80, 0x80, 0x80);
 /// Paper.
 pub(super) const PAPER: Colour = Colour::opaque(0xFF, 0xFF, 0xFF);
+/// Inside of the dashes that stand for all theories in the legend.
+pub(super) const NEUTRAL: Colour = Colour::opaque(0xA8, 0xA8, 0xA8);
 /// A cell without a value: no colour of the scale is grey.
 pub(super) const MISSING: Colour = Colour::opaque(0xD8, 0xD8, 0xD8);
 

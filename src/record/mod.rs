@@ -4,6 +4,6 @@ mod chart;
 mod outcome;
 mod trajectory;
 
-pub use chart::{Chart, Drawing, HeatMap, LineChart, Scale, Series};
+pub use chart::{Chart, Direction, Drawing, HeatMap, LineChart, Reference, Scale, Series, SeriesStyle};
 pub use outcome::{Effort, Ending};
 pub use trajectory::{ARRAYS, Column, Trajectory};
