@@ -6,7 +6,7 @@
 //!
 //! | rank | room | what it is for |
 //! |---|---|---|
-//! | 0 | `matrix` | the only home of the decomposition crates: products, SVD, symmetric eigen, exponentials |
+//! | 0 | `matrix` | the only home of the decomposition crates: products, SVD, symmetric eigen and systems, exponentials |
 //! | 0 | `files` | npy, npz, csv, IDX: read with limits and checks, written whole or not at all |
 //! | 0 | `seed` | named, counter-based random streams |
 //! | 0 | `real` | arithmetic that referees are written in: dual numbers and their like |
@@ -18,7 +18,7 @@
 //! | 2 | `loss` | the losses, their gradients and X, and the pairwise kernel |
 //! | 3 | `gradient` | the chain rule from embeddings to layers, and its referees |
 //! | 3 | `stream` | what the loss sees at each step |
-//! | 4 | `dynamics` | Runge-Kutta methods as data, step control, dense output, gradient descent |
+//! | 4 | `dynamics` | Runge-Kutta and Rosenbrock methods as data, step control, dense output, gradient descent |
 //! | 4 | `observe` | what is measured on a state |
 //! | 4 | `theory` | predictions: the population limit, modes, frozen X, lifetimes, global minima |
 //! | 5 | `experiment` | experiment files to validated plans, and these to objects |

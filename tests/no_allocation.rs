@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use contraflow::dynamics::{Integrator, Method, StepResult, Tolerances};
+use contraflow::dynamics::{Integrator, JacobianField, Method, RosenbrockMethod, StepResult, Tolerances};
 
 thread_local! {
     /// Allocations of this thread; those of the test harness on other threads do not count.
@@ -70,6 +70,72 @@ fn steps_and_interpolation_allocate_nothing() {
         assert_eq!(integrator.time(), 6.0);
         assert!(integrator.effort().rejected > 0, "no step was rejected");
         assert!(integrator.effort().steps > 20);
+    }
+}
+
+/// A chain of stiff springs that is let go, and a growing mode at its end, so that some matrices are not definite.
+struct Chain;
+
+impl JacobianField for Chain {
+    fn evaluate(&mut self, _: f64, y: &[f64], out: &mut [f64]) {
+        let last = y.len() - 1;
+        for i in 0..=last {
+            let neighbours = if i > 0 { y[i - 1] } else { 0.0 } + if i < last { y[i + 1] } else { 0.0 };
+            out[i] = 1e3 * (neighbours - 2.0 * y[i]) - y[i].powi(3);
+        }
+        out[last] += 1e4 * y[last];
+    }
+
+    fn jacobian(&mut self, _: f64, y: &[f64], out: &mut [f64]) {
+        let n = y.len();
+        out.fill(0.0);
+        for i in 0..n {
+            out[i + i * n] = -2e3 - 3.0 * y[i] * y[i];
+            if i + 1 < n {
+                out[i + 1 + i * n] = 1e3;
+            }
+        }
+        out[n * n - 1] += 1e4;
+    }
+}
+
+#[test]
+fn steps_of_a_stiff_field_and_interpolation_allocate_nothing() {
+    for method in RosenbrockMethod::all() {
+        // More than one block of the factorisation.
+        let start: Vec<f64> = (0..150).map(|i| (i as f64).sin()).collect();
+        let mut out = vec![0.0; start.len()];
+        let mut integrator =
+            Integrator::rosenbrock(method, Tolerances::new(1e-6, 1e-8), 0.0, &start, 1.0, 1_000_000);
+        // The first large product of a thread sets up memory for all later ones.
+        assert_eq!(integrator.step(&mut Chain), StepResult::Accepted);
+        let before = allocations();
+        while integrator.step(&mut Chain) == StepResult::Accepted {
+            let middle = 0.5 * (integrator.previous_time() + integrator.time());
+            assert!(integrator.interpolate(&mut Chain, middle, &mut out));
+        }
+        assert_eq!(allocations() - before, 0, "{}", method.name);
+        assert_eq!(integrator.time(), 1.0);
+        assert!(integrator.effort().rejected > 0, "no step was rejected");
+        assert!(integrator.effort().steps > 20);
+    }
+}
+
+#[test]
+fn linear_systems_are_solved_in_place() {
+    use contraflow::matrix::{Factorisation, SymmetricFactors};
+
+    // The largest first: the first large product of a thread sets up memory for all later ones.
+    for (i, n) in [200, 200, 20, 1].into_iter().enumerate() {
+        let mut factors = SymmetricFactors::new(n);
+        let mut right = vec![1.0; n];
+        for (sign, by) in [(1.0, Factorisation::Cholesky), (-1.0, Factorisation::Lu)] {
+            let entry = |i: usize, j: usize| sign * if i == j { 2.0 } else { 1.0 / (n + i + j) as f64 };
+            let before = allocations();
+            assert_eq!(factors.factorise(entry), Ok(by));
+            factors.solve(&mut right);
+            assert!(i == 0 || allocations() == before, "n = {n}, {by:?}");
+        }
     }
 }
 

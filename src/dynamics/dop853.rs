@@ -265,6 +265,7 @@ pub static DOP853: Method = Method {
         ],
     },
     control: Control { exponent: 0.125, beta: 0.0, safety: 0.9, shrink: 0.333, grow: 6.0 },
+    stability_interval: 6.3937,
 };
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From the start of a flow to its end, with an observer at the recording times.
 
-use super::integrator::{Integrator, StepResult};
+use super::integrator::{Integrator, Scheme, StepResult};
 use super::vector::euclidean_norm;
 use crate::record::Ending;
 
@@ -30,8 +30,8 @@ pub struct Snapshot<'a> {
 ///
 /// Cost: that of the steps and of the dense output; one buffer of the length of the state is allocated. Panics where the recording
 /// times are not sorted or one is not a number.
-pub fn integrate<F>(
-    integrator: &mut Integrator,
+pub fn integrate<F, S>(
+    integrator: &mut Integrator<S>,
     field: &mut F,
     recording_times: &[f64],
     stop: Option<f64>,
@@ -39,7 +39,7 @@ pub fn integrate<F>(
     observer: &mut dyn FnMut(Snapshot<'_>),
 ) -> Ending
 where
-    F: FnMut(f64, &[f64], &mut [f64]),
+    S: Scheme<F>,
 {
     assert!(recording_times.is_sorted() && !recording_times.iter().any(|time| time.is_nan()));
     let mut buffer = vec![0.0; integrator.state().len()];
@@ -91,7 +91,7 @@ where
     ending
 }
 
-fn show_last_state(integrator: &Integrator, observer: &mut dyn FnMut(Snapshot<'_>)) {
+fn show_last_state<S>(integrator: &Integrator<S>, observer: &mut dyn FnMut(Snapshot<'_>)) {
     observer(Snapshot {
         time: integrator.time(),
         step: integrator.effort().steps,

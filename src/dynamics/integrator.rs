@@ -1,7 +1,9 @@
-//! One accepted step after another, with nothing allocated on the way.
+//! One accepted step after another, with nothing allocated on the way: all that adaptive one-step methods have in common.
 
-use super::method::{Estimate, Method};
-use super::vector::{ErrorNorm, all_finite, combine, error_norms, scaled_norm, scaled_sum};
+use super::method::Control;
+use super::runge_kutta::RungeKutta;
+use super::stiffness::StiffnessTest;
+use super::vector::{ErrorNorm, all_finite, combine, scaled_norm};
 use crate::record::{Effort, Ending};
 
 /// A step is given up below this many units in the last place of the time: its nodes would coincide.
@@ -30,7 +32,7 @@ impl Tolerances {
         Tolerances { rtol, atol, norm: ErrorNorm::default() }
     }
 
-    fn pair(self) -> (f64, f64) {
+    pub(super) fn pair(self) -> (f64, f64) {
         (self.rtol, self.atol)
     }
 }
@@ -59,6 +61,8 @@ pub struct Checkpoint {
     pub step_size: Option<f64>,
     /// Error of the last accepted step, the memory of the step control.
     pub previous_error: f64,
+    /// Memory of the search for steps that stability limits.
+    pub stiffness: StiffnessTest,
     /// What the run has cost so far.
     pub effort: Effort,
 }
@@ -76,44 +80,91 @@ enum DenseState {
     Failed,
 }
 
-/// Integrates `dy/dt = field(t, y)` by an adaptive Runge-Kutta [`Method`], forwards in time.
+/// Where an integration is: what it has whatever the method.
+#[derive(Clone, Debug)]
+pub struct Course {
+    pub(super) tolerances: Tolerances,
+    order: u32,
+    control: Control,
+    start: f64,
+    time_end: f64,
+    step_limit: u64,
+    pub(super) time: f64,
+    pub(super) state: Vec<f64>,
+    pub(super) derivative: Vec<f64>,
+    pub(super) previous_time: f64,
+    pub(super) previous: Vec<f64>,
+    /// Input of a stage, and at last the new state.
+    pub(super) trial: Vec<f64>,
+    /// Coefficients `F0, F1, F2...` of dense output, one row each; see [`Dense`](super::Dense).
+    pub(super) dense: Vec<f64>,
+    dense_state: DenseState,
+    /// Whether the scheme has what it needs for steps from the present state.
+    prepared: bool,
+    step_size: Option<f64>,
+    previous_error: f64,
+    pub(super) stiffness: StiffnessTest,
+    pub(super) effort: Effort,
+}
+
+/// What the stages of a step say of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Attempt {
+    /// The error relative to the tolerance, a finite number; 1 is the tolerance.
+    Error(f64),
+    /// The step is too long for the fastest growing mode of the field, and its error estimate means nothing.
+    TooLong,
+    /// A value is not finite.
+    NonFinite,
+}
+
+impl Attempt {
+    /// An error that may not be finite.
+    pub(super) fn of_error(error: f64) -> Self {
+        if error.is_finite() { Attempt::Error(error) } else { Attempt::NonFinite }
+    }
+}
+
+/// The part in which one adaptive one-step method differs from another, for fields of type `F`; [`Integrator`] does the rest.
 ///
-/// The field is a closure that writes the derivative of a flat state; it is only ever called with finite states, and every value
-/// of its output has to be written. Memory: `stages + dense stages + dense rows + 7` vectors of the length of the state, all
+/// [`RungeKutta`] is one for closures, [`Rosenbrock`](super::Rosenbrock) for fields that know their Jacobian.
+pub trait Scheme<F> {
+    /// Writes the field at `(time, state)` to `out`.
+    fn evaluate(field: &mut F, time: f64, state: &[f64], out: &mut [f64]);
+
+    /// Gets ready for attempts from the present state; false where something that all of them need is not finite.
+    fn prepare(&mut self, course: &mut Course, field: &mut F) -> bool;
+
+    /// Evaluates the stages of a step from the present state, and leaves the new state in `trial`.
+    fn attempt(&mut self, course: &mut Course, field: &mut F, h: f64, next_time: f64) -> Attempt;
+
+    /// Replaces the derivative by that at the new state, which is about to be accepted; false, and nothing is replaced, where it is
+    /// not finite.
+    fn complete(&mut self, course: &mut Course, field: &mut F, h: f64, next_time: f64) -> bool;
+
+    /// Computes the coefficients of dense output; false where an extra stage is not finite.
+    fn prepare_dense(&mut self, course: &mut Course, field: &mut F) -> bool;
+}
+
+/// Integrates `dy/dt = field(t, y)` by an adaptive one-step method, forwards in time.
+///
+/// The `scheme` is the method: an explicit [`Method`](super::Method) by [`Integrator::new`], for which the field is a closure that
+/// writes the derivative of a flat state, or a [`RosenbrockMethod`](super::RosenbrockMethod) by [`Integrator::rosenbrock`], for
+/// stiff fields. A field is only ever called with finite states, and every value of its output has to be written. All memory is
 /// allocated at construction; a step allocates nothing.
 ///
 /// Recording never changes the trajectory: values between steps come from [`Integrator::interpolate`].
 #[derive(Clone, Debug)]
-pub struct Integrator {
-    method: &'static Method,
-    tolerances: Tolerances,
-    start: f64,
-    time_end: f64,
-    step_limit: u64,
-    time: f64,
-    state: Vec<f64>,
-    derivative: Vec<f64>,
-    previous_time: f64,
-    previous: Vec<f64>,
-    /// Input of a stage, and at last the new state.
-    trial: Vec<f64>,
-    /// One row a stage, those of dense output last.
-    stages: Vec<f64>,
-    /// Coefficients `F0, F1, F2, F3...` of dense output, one row each.
-    dense: Vec<f64>,
-    dense_state: DenseState,
-    step_size: Option<f64>,
-    previous_error: f64,
-    effort: Effort,
+pub struct Integrator<S = RungeKutta> {
+    pub(super) course: Course,
+    pub(super) scheme: S,
 }
 
-impl Integrator {
-    /// An integration from `(start, state)` to `time_end`; `step_limit` bounds the attempted steps, rejected ones included.
-    ///
-    /// Nothing is evaluated yet. Panics where the state is empty, `start > time_end`, a time is not finite, or the tolerances are
-    /// negative, not finite or both zero: plans are checked before they get here.
-    pub fn new(
-        method: &'static Method,
+impl Course {
+    /// Panics as [`Integrator::new`] says. `dense_rows` are the coefficients of dense output.
+    pub(super) fn new(
+        (order, control): (u32, Control),
+        dense_rows: usize,
         tolerances: Tolerances,
         start: f64,
         state: &[f64],
@@ -132,9 +183,10 @@ impl Integrator {
         );
         let length = state.len();
         let zeros = || vec![0.0; length];
-        Integrator {
-            method,
+        Course {
             tolerances,
+            order,
+            control,
             start,
             time_end,
             step_limit,
@@ -144,173 +196,14 @@ impl Integrator {
             previous_time: start,
             previous: zeros(),
             trial: zeros(),
-            stages: vec![0.0; (method.stages() + method.dense_stages()) * length],
-            dense: vec![0.0; (3 + method.dense.d.len()) * length],
+            dense: vec![0.0; dense_rows * length],
             dense_state: DenseState::Absent,
+            prepared: false,
             step_size: None,
             previous_error: REMEMBERED_ERROR,
+            stiffness: StiffnessTest::default(),
             effort: Effort::default(),
         }
-    }
-
-    /// Time of the last accepted step; before the first, the start.
-    pub fn time(&self) -> f64 {
-        self.time
-    }
-
-    /// Time at which the integration ends; the last step lands on it exactly.
-    pub fn time_end(&self) -> f64 {
-        self.time_end
-    }
-
-    /// Time before the last accepted step: interpolation reaches from here to [`Integrator::time`].
-    pub fn previous_time(&self) -> f64 {
-        self.previous_time
-    }
-
-    /// State at [`Integrator::time`].
-    pub fn state(&self) -> &[f64] {
-        &self.state
-    }
-
-    /// The field at [`Integrator::time`], which the last stage of a step provides for nothing; before the first step, not a number.
-    pub fn derivative(&self) -> &[f64] {
-        &self.derivative
-    }
-
-    /// What the integration has cost so far.
-    pub fn effort(&self) -> Effort {
-        self.effort
-    }
-
-    /// Everything needed to go on later. Cost: two copies of the state.
-    pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            start: self.start,
-            time: self.time,
-            state: self.state.clone(),
-            derivative: self.derivative.clone(),
-            step_size: self.step_size,
-            previous_error: self.previous_error,
-            effort: self.effort,
-        }
-    }
-
-    /// Goes back, or forward, to a checkpoint of an integration of the same method, tolerances and end.
-    ///
-    /// The steps that follow are bit-identical to those after the checkpoint was taken. Interpolation is possible again after the
-    /// next accepted step. Panics where the state has another length.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) {
-        self.start = checkpoint.start;
-        self.time = checkpoint.time;
-        self.previous_time = checkpoint.time;
-        self.state.copy_from_slice(&checkpoint.state);
-        self.derivative.copy_from_slice(&checkpoint.derivative);
-        self.step_size = checkpoint.step_size;
-        self.previous_error = checkpoint.previous_error;
-        self.effort = checkpoint.effort;
-        self.dense_state = DenseState::Absent;
-    }
-
-    /// Takes one accepted step, or says why there is none.
-    ///
-    /// Cost: `stages - 1` evaluations an attempt, and two more before the first step (the field at the start, and a probe for the
-    /// first step size). No allocation. Where a stage is not finite the step is halved; where that leads to the resolution of time,
-    /// the ending is [`Ending::NonFinite`]. An ending may be asked for again: it does not change the state.
-    pub fn step<F>(&mut self, field: &mut F) -> StepResult
-    where
-        F: FnMut(f64, &[f64], &mut [f64]),
-    {
-        if self.time >= self.time_end {
-            return StepResult::Ended(Ending::TimeReached);
-        }
-        let mut size = match self.step_size {
-            Some(size) => size,
-            None => match self.first_step_size(field) {
-                Ok(size) => size,
-                Err(ending) => return StepResult::Ended(ending),
-            },
-        };
-        self.dense_state = DenseState::Absent;
-        self.stages[..self.state.len()].copy_from_slice(&self.derivative);
-        let (mut rejected, mut broken) = (false, false);
-        loop {
-            if self.effort.steps + self.effort.rejected >= self.step_limit {
-                return StepResult::Ended(Ending::StepLimit { time: self.time, limit: self.step_limit });
-            }
-            if size < self.resolution() {
-                return StepResult::Ended(if broken {
-                    self.non_finite()
-                } else {
-                    Ending::StepTooSmall { time: self.time }
-                });
-            }
-            let lands = self.time + LANDING_STRETCH * size >= self.time_end;
-            let next_time = if lands { self.time_end } else { self.time + size };
-            // The distance of the two times as they are stored, not the size that was asked for.
-            let h = next_time - self.time;
-            match self.attempt(field, h, next_time) {
-                Some(error) if error <= 1.0 => {
-                    self.accept(h, next_time, error, rejected);
-                    return StepResult::Accepted;
-                }
-                Some(error) => {
-                    broken = false;
-                    size = h * self.shrinking(error);
-                }
-                None => {
-                    broken = true;
-                    size = 0.5 * h;
-                }
-            }
-            rejected = true;
-            self.effort.rejected += 1;
-        }
-    }
-
-    /// State at a time inside the last accepted step, by the dense output of the method; false where it is not finite.
-    ///
-    /// At the ends of the step it is exactly the stored state. The stages that only dense output needs are evaluated at most once
-    /// a step and counted apart. The trajectory is not touched. No allocation. Panics where `time` lies outside
-    /// the last accepted step, or where there is none (before the first step, after a failed one or a restore).
-    #[must_use]
-    pub fn interpolate<F>(&mut self, field: &mut F, time: f64, out: &mut [f64]) -> bool
-    where
-        F: FnMut(f64, &[f64], &mut [f64]),
-    {
-        if time == self.time {
-            out.copy_from_slice(&self.state);
-            return true;
-        }
-        assert!(
-            self.dense_state != DenseState::Absent && self.previous_time <= time && time < self.time,
-            "t = {time} is not in the last accepted step, from {} to {}",
-            self.previous_time,
-            self.time
-        );
-        if time == self.previous_time {
-            out.copy_from_slice(&self.previous);
-            return true;
-        }
-        if self.dense_state == DenseState::Stages {
-            let finite = self.prepare_dense(field);
-            self.dense_state = if finite { DenseState::Ready } else { DenseState::Failed };
-        }
-        if self.dense_state == DenseState::Failed {
-            return false;
-        }
-        let x = (time - self.previous_time) / (self.time - self.previous_time);
-        out.fill(0.0);
-        for (i, row) in self.dense.chunks_exact(out.len()).enumerate().rev() {
-            let factor = if i % 2 == 0 { x } else { 1.0 - x };
-            for (out, row) in out.iter_mut().zip(row) {
-                *out = (*out + row) * factor;
-            }
-        }
-        for (out, previous) in out.iter_mut().zip(&self.previous) {
-            *out += previous;
-        }
-        all_finite(out)
     }
 
     /// The smallest step worth taking from here.
@@ -326,10 +219,7 @@ impl Integrator {
     }
 
     /// First step size of Hairer, Nørsett and Wanner, II.4; also evaluates the field at the start.
-    fn first_step_size<F>(&mut self, field: &mut F) -> Result<f64, Ending>
-    where
-        F: FnMut(f64, &[f64], &mut [f64]),
-    {
+    fn first_step_size(&mut self, mut field: impl FnMut(f64, &[f64], &mut [f64])) -> Result<f64, Ending> {
         if !all_finite(&self.state) {
             return Err(self.non_finite());
         }
@@ -347,7 +237,8 @@ impl Integrator {
         h0 = if h0 > 0.0 { h0.min(span) } else { 1e-6_f64.min(span) };
         let length = self.state.len();
         let d2 = loop {
-            let probe = &mut self.stages[..length];
+            // Nothing is interpolated before the first step, so the memory for that is free.
+            let probe = &mut self.dense[..length];
             let mut finite = combine(&mut self.trial, &self.state, h0, &[1.0], &self.derivative);
             if finite {
                 field(self.time + h0, &self.trial, probe);
@@ -372,63 +263,23 @@ impl Integrator {
         let h1 = if slope <= 1e-15 {
             1e-6_f64.max(h0 * 1e-3)
         } else {
-            (0.01 / slope).powf(1.0 / f64::from(self.method.order))
+            (0.01 / slope).powf(1.0 / f64::from(self.order))
         };
         let size = (100.0 * h0).min(h1).min(span).max(self.resolution());
         self.step_size = Some(size);
         Ok(size)
     }
 
-    /// Evaluates the stages of a step; its error relative to the tolerance, or nothing where a stage is not finite.
-    ///
-    /// Expects the derivative at the present state in the first stage, and leaves the new state in `trial`.
-    fn attempt<F>(&mut self, field: &mut F, h: f64, next_time: f64) -> Option<f64>
-    where
-        F: FnMut(f64, &[f64], &mut [f64]),
-    {
-        let length = self.state.len();
-        for i in 1..self.method.stages() {
-            let (done, next) = self.stages.split_at_mut(i * length);
-            if !combine(&mut self.trial, &self.state, h, self.method.a[i], done) {
-                return None;
-            }
-            let node = self.method.c[i];
-            let time = if node == 1.0 { next_time } else { self.time + node * h };
-            let stage = &mut next[..length];
-            field(time, &self.trial, stage);
-            self.effort.evaluations += 1;
-            if !all_finite(stage) {
-                return None;
-            }
-        }
-        let (norm, tolerances) = (self.tolerances.norm, self.tolerances.pair());
-        let error = match self.method.estimate {
-            Estimate::Single { weights } => {
-                let [single] =
-                    error_norms(norm, tolerances, [weights], &self.stages, &self.state, &self.trial);
-                h * single
-            }
-            Estimate::Combined { fifth, third } => {
-                let estimates = [fifth, third];
-                let [fifth, third] =
-                    error_norms(norm, tolerances, estimates, &self.stages, &self.state, &self.trial);
-                if fifth == 0.0 { 0.0 } else { h * fifth * (fifth / fifth.hypot(0.1 * third)) }
-            }
-        };
-        error.is_finite().then_some(error)
-    }
-
-    fn accept(&mut self, h: f64, next_time: f64, error: f64, rejected: bool) {
+    /// Makes the trial state the present one and chooses the size of the next step.
+    fn advance(&mut self, h: f64, next_time: f64, error: f64, rejected: bool) {
         std::mem::swap(&mut self.previous, &mut self.state);
         std::mem::swap(&mut self.state, &mut self.trial);
-        let length = self.state.len();
-        let last = (self.method.stages() - 1) * length;
-        self.derivative.copy_from_slice(&self.stages[last..last + length]);
         self.previous_time = self.time;
         self.time = next_time;
         self.dense_state = DenseState::Stages;
+        self.prepared = false;
         self.effort.steps += 1;
-        let control = &self.method.control;
+        let control = &self.control;
         let factor = control.safety * error.powf(-control.exponent) * self.previous_error.powf(control.beta);
         let factor = factor.clamp(control.shrink, control.grow);
         // No growth straight after a rejection.
@@ -438,64 +289,209 @@ impl Integrator {
 
     /// Factor of the step after an error above the tolerance.
     fn shrinking(&self, error: f64) -> f64 {
-        let control = &self.method.control;
+        let control = &self.control;
         (control.safety * error.powf(-control.exponent)).max(control.shrink)
     }
+}
 
-    /// Computes the coefficients of dense output; false where an extra stage is not finite.
-    fn prepare_dense<F>(&mut self, field: &mut F) -> bool
+impl<S> Integrator<S> {
+    /// Time of the last accepted step; before the first, the start.
+    pub fn time(&self) -> f64 {
+        self.course.time
+    }
+
+    /// Time at which the integration ends; the last step lands on it exactly.
+    pub fn time_end(&self) -> f64 {
+        self.course.time_end
+    }
+
+    /// Time before the last accepted step: interpolation reaches from here to [`Integrator::time`].
+    pub fn previous_time(&self) -> f64 {
+        self.course.previous_time
+    }
+
+    /// State at [`Integrator::time`].
+    pub fn state(&self) -> &[f64] {
+        &self.course.state
+    }
+
+    /// The field at [`Integrator::time`]; before the first step, not a number.
+    pub fn derivative(&self) -> &[f64] {
+        &self.course.derivative
+    }
+
+    /// What the integration has cost so far.
+    pub fn effort(&self) -> Effort {
+        self.course.effort
+    }
+
+    /// Everything needed to go on later. Cost: two copies of the state.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            start: self.course.start,
+            time: self.course.time,
+            state: self.course.state.clone(),
+            derivative: self.course.derivative.clone(),
+            step_size: self.course.step_size,
+            previous_error: self.course.previous_error,
+            stiffness: self.course.stiffness,
+            effort: self.course.effort,
+        }
+    }
+
+    /// Goes back, or forward, to a checkpoint of an integration of the same method, tolerances and end.
+    ///
+    /// The steps that follow are bit-identical to those after the checkpoint was taken. Interpolation is possible again after the
+    /// next accepted step. Panics where the state has another length.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) {
+        self.course.start = checkpoint.start;
+        self.course.time = checkpoint.time;
+        self.course.previous_time = checkpoint.time;
+        self.course.state.copy_from_slice(&checkpoint.state);
+        self.course.derivative.copy_from_slice(&checkpoint.derivative);
+        self.course.step_size = checkpoint.step_size;
+        self.course.previous_error = checkpoint.previous_error;
+        self.course.stiffness = checkpoint.stiffness;
+        self.course.effort = checkpoint.effort;
+        self.course.dense_state = DenseState::Absent;
+        self.course.prepared = false;
+    }
+
+    /// Takes one accepted step, or says why there is none.
+    ///
+    /// Cost of an explicit method: `stages - 1` evaluations an attempt; of a Rosenbrock method: one factorisation and `stages - 1`
+    /// evaluations an attempt, one more and a Jacobian where it is accepted. Two more evaluations before the first step (the field
+    /// at the start, and a probe for the first step size). No allocation. Where a stage is not finite the step is halved; where that
+    /// leads to the resolution of time, or a Jacobian is not finite, the ending is [`Ending::NonFinite`]. An ending may be asked
+    /// for again: it does not change the state.
+    pub fn step<F>(&mut self, field: &mut F) -> StepResult
     where
-        F: FnMut(f64, &[f64], &mut [f64]),
+        S: Scheme<F>,
     {
-        let length = self.state.len();
-        let h = self.time - self.previous_time;
-        let dense = &self.method.dense;
-        for (i, (row, node)) in dense.a.iter().zip(dense.c).enumerate() {
-            let (done, next) = self.stages.split_at_mut((self.method.stages() + i) * length);
-            if !combine(&mut self.trial, &self.previous, h, row, done) {
-                return false;
+        let Integrator { course, scheme } = self;
+        if course.time >= course.time_end {
+            return StepResult::Ended(Ending::TimeReached);
+        }
+        let mut size = match course.step_size {
+            Some(size) => size,
+            None => match course.first_step_size(|time, state, out| S::evaluate(field, time, state, out)) {
+                Ok(size) => size,
+                Err(ending) => return StepResult::Ended(ending),
+            },
+        };
+        course.dense_state = DenseState::Absent;
+        let (mut rejected, mut broken) = (false, false);
+        loop {
+            if course.effort.steps + course.effort.rejected >= course.step_limit {
+                return StepResult::Ended(Ending::StepLimit { time: course.time, limit: course.step_limit });
             }
-            let stage = &mut next[..length];
-            field(self.previous_time + node * h, &self.trial, stage);
-            self.effort.dense_evaluations += 1;
-            if !all_finite(stage) {
-                return false;
+            if size < course.resolution() {
+                return StepResult::Ended(if broken {
+                    course.non_finite()
+                } else {
+                    Ending::StepTooSmall { time: course.time }
+                });
+            }
+            if !course.prepared {
+                course.prepared = scheme.prepare(course, field);
+                if !course.prepared {
+                    return StepResult::Ended(course.non_finite());
+                }
+            }
+            let lands = course.time + LANDING_STRETCH * size >= course.time_end;
+            let next_time = if lands { course.time_end } else { course.time + size };
+            // The distance of the two times as they are stored, not the size that was asked for.
+            let h = next_time - course.time;
+            match scheme.attempt(course, field, h, next_time) {
+                Attempt::Error(error) if error <= 1.0 && scheme.complete(course, field, h, next_time) => {
+                    course.advance(h, next_time, error, rejected);
+                    return StepResult::Accepted;
+                }
+                Attempt::Error(error) if error > 1.0 => {
+                    broken = false;
+                    size = h * course.shrinking(error);
+                }
+                Attempt::TooLong => {
+                    broken = false;
+                    size = 0.5 * h;
+                }
+                Attempt::Error(_) | Attempt::NonFinite => {
+                    broken = true;
+                    size = 0.5 * h;
+                }
+            }
+            rejected = true;
+            course.effort.rejected += 1;
+        }
+    }
+
+    /// State at a time inside the last accepted step, by the dense output of the method; false where it is not finite.
+    ///
+    /// At the ends of the step it is exactly the stored state. What only dense output needs is evaluated at most once
+    /// a step and counted apart. The trajectory is not touched. No allocation. Panics where `time` lies outside
+    /// the last accepted step, or where there is none (before the first step, after a failed one or a restore).
+    #[must_use]
+    pub fn interpolate<F>(&mut self, field: &mut F, time: f64, out: &mut [f64]) -> bool
+    where
+        S: Scheme<F>,
+    {
+        let Integrator { course, scheme } = self;
+        if time == course.time {
+            out.copy_from_slice(&course.state);
+            return true;
+        }
+        assert!(
+            course.dense_state != DenseState::Absent && course.previous_time <= time && time < course.time,
+            "t = {time} is not in the last accepted step, from {} to {}",
+            course.previous_time,
+            course.time
+        );
+        if time == course.previous_time {
+            out.copy_from_slice(&course.previous);
+            return true;
+        }
+        if course.dense_state == DenseState::Stages {
+            let finite = scheme.prepare_dense(course, field);
+            course.dense_state = if finite { DenseState::Ready } else { DenseState::Failed };
+        }
+        if course.dense_state == DenseState::Failed {
+            return false;
+        }
+        let x = (time - course.previous_time) / (course.time - course.previous_time);
+        out.fill(0.0);
+        for (i, row) in course.dense.chunks_exact(out.len()).enumerate().rev() {
+            let factor = if i % 2 == 0 { x } else { 1.0 - x };
+            for (out, row) in out.iter_mut().zip(row) {
+                *out = (*out + row) * factor;
             }
         }
-        let (hermite, corrections) = self.dense.split_at_mut(3 * length);
-        let (f0, rest) = hermite.split_at_mut(length);
-        let (f1, f2) = rest.split_at_mut(length);
-        let first = &self.stages[..length];
-        for i in 0..length {
-            f0[i] = self.state[i] - self.previous[i];
-            f1[i] = h * first[i] - f0[i];
-            f2[i] = f0[i] - h * self.derivative[i] - f1[i];
+        for (out, previous) in out.iter_mut().zip(&course.previous) {
+            *out += previous;
         }
-        for (out, weights) in corrections.chunks_exact_mut(length).zip(dense.d) {
-            scaled_sum(out, h, weights, &self.stages);
-        }
-        true
+        all_finite(out)
     }
 }
 
 #[cfg(test)]
-impl Integrator {
+impl<S> Integrator<S> {
     /// Ends the integration elsewhere.
     pub(super) fn time_end_for_tests(&mut self, time_end: f64) {
-        self.time_end = time_end;
+        self.course.time_end = time_end;
     }
 
     /// A step of size `h` whatever its error, for the measurement of orders.
     pub(super) fn force_step<F>(&mut self, field: &mut F, h: f64)
     where
-        F: FnMut(f64, &[f64], &mut [f64]),
+        S: Scheme<F>,
     {
-        if self.step_size.is_none() {
-            self.first_step_size(field).unwrap();
+        if self.course.step_size.is_none() {
+            self.course.first_step_size(|time, state, out| S::evaluate(field, time, state, out)).unwrap();
         }
-        self.stages[..self.state.len()].copy_from_slice(&self.derivative);
-        let next_time = self.time + h;
-        self.attempt(field, h, next_time).unwrap();
-        self.accept(h, next_time, 1.0, false);
+        assert!(self.scheme.prepare(&mut self.course, field));
+        let next_time = self.course.time + h;
+        let attempt = self.scheme.attempt(&mut self.course, field, h, next_time);
+        assert!(matches!(attempt, Attempt::Error(_)), "{attempt:?}");
+        assert!(self.scheme.complete(&mut self.course, field, h, next_time));
+        self.course.advance(h, next_time, 1.0, false);
     }
 }

@@ -22,6 +22,9 @@ pub struct Method {
     pub dense: Dense,
     /// How the next step size follows from the estimate.
     pub control: Control,
+    /// The stability function is at most 1 in magnitude from minus this number to 0, and more just beyond: `h |lambda|` at which a
+    /// decaying mode `lambda` begins to limit the step.
+    pub stability_interval: f64,
 }
 
 /// Error estimate of a step of size `h` from its stages `k`.

@@ -4,16 +4,16 @@ use super::*;
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::record::Ending;
 
-const NEVER: &dyn Fn() -> bool = &|| false;
-const NO_LIMIT: u64 = 1_000_000;
+pub(super) const NEVER: &dyn Fn() -> bool = &|| false;
+pub(super) const NO_LIMIT: u64 = 1_000_000;
 
 /// The larger of two errors; one that is not a number is worse than any.
-fn worse(worst: f64, error: f64) -> f64 {
+pub(super) fn worse(worst: f64, error: f64) -> f64 {
     if error.is_nan() { f64::INFINITY } else { worst.max(error) }
 }
 
 /// Numbers in [-1, 1) from a counter (the finaliser of SplitMix64): the same on every machine.
-fn noise(stream: u64, length: usize) -> Vec<f64> {
+pub(super) fn noise(stream: u64, length: usize) -> Vec<f64> {
     (0..length as u64)
         .map(|i| {
             let mut z = (stream << 32).wrapping_add(i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -25,7 +25,7 @@ fn noise(stream: u64, length: usize) -> Vec<f64> {
 }
 
 /// The orthogonal matrix of the discrete cosine transform.
-fn cosines(n: usize) -> Matrix {
+pub(super) fn cosines(n: usize) -> Matrix {
     Matrix::from_fn(n, n, |i, j| {
         let scale = if j == 0 { 1.0 } else { 2.0 };
         (f64::sqrt(scale / n as f64)) * (std::f64::consts::PI * (i as f64 + 0.5) * j as f64 / n as f64).cos()
@@ -33,27 +33,27 @@ fn cosines(n: usize) -> Matrix {
 }
 
 /// `dW/dt = W X` with symmetric `X` of known eigenvalues, and its solution.
-struct Linear {
-    x: Matrix,
+pub(super) struct Linear {
+    pub(super) x: Matrix,
     vectors: Matrix,
     values: Vec<f64>,
-    start: Matrix,
+    pub(super) start: Matrix,
 }
 
 impl Linear {
-    fn new(values: Vec<f64>) -> Self {
+    pub(super) fn new(values: Vec<f64>) -> Self {
         let n = values.len();
         let vectors = cosines(n);
         let x = &vectors * Matrix::from_diagonal(&values.clone().into()) * vectors.transpose();
         Linear { x, vectors, values, start: Matrix::from_vec(n, n, noise(1, n * n)) }
     }
 
-    fn field(&self) -> impl FnMut(f64, &[f64], &mut [f64]) + '_ {
+    pub(super) fn field(&self) -> impl FnMut(f64, &[f64], &mut [f64]) + '_ {
         let n = self.values.len();
         move |_, w, out| product(out, Destination::Replace, 1.0, View::new(w, n, n), View::from(&self.x))
     }
 
-    fn solution(&self, time: f64) -> Matrix {
+    pub(super) fn solution(&self, time: f64) -> Matrix {
         let growth: Vec<f64> = self.values.iter().map(|value| (value * time).exp()).collect();
         &self.start * &self.vectors * Matrix::from_diagonal(&growth.into()) * self.vectors.transpose()
     }
@@ -62,16 +62,16 @@ impl Linear {
 /// Two-layer linear regression: `E = (A - W2 W1) S`, `dW1/dt = W2' E`, `dW2/dt = E W1'`.
 ///
 /// A gradient flow, cubic in the weights, with a bounded solution; it conserves `W1 W1' - W2' W2`.
-struct Regression {
+pub(super) struct Regression {
     target: Matrix,
     covariance: Matrix,
-    start: Vec<f64>,
+    pub(super) start: Vec<f64>,
 }
 
 const WIDTH: usize = 8;
 
 impl Regression {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let n = WIDTH * WIDTH;
         let target = Matrix::from_vec(WIDTH, WIDTH, noise(2, n));
         let vectors = cosines(WIDTH);
@@ -81,7 +81,7 @@ impl Regression {
         Regression { target, covariance, start }
     }
 
-    fn field(&self) -> impl FnMut(f64, &[f64], &mut [f64]) + '_ {
+    pub(super) fn field(&self) -> impl FnMut(f64, &[f64], &mut [f64]) + '_ {
         let n = WIDTH * WIDTH;
         let mut residual = vec![0.0; n];
         let mut error = vec![0.0; n];
@@ -97,7 +97,7 @@ impl Regression {
         }
     }
 
-    fn integrator(&self, method: &'static Method, rtol: f64, norm: ErrorNorm) -> Integrator {
+    pub(super) fn integrator(&self, method: &'static Method, rtol: f64, norm: ErrorNorm) -> Integrator {
         let tolerances = Tolerances { rtol, atol: 1e-2 * rtol, norm };
         Integrator::new(method, tolerances, 0.0, &self.start, 30.0, NO_LIMIT)
     }
@@ -112,7 +112,7 @@ impl Regression {
 }
 
 /// Takes every step to the end and gives the ending.
-fn finish(integrator: &mut Integrator, field: &mut impl FnMut(f64, &[f64], &mut [f64])) -> Ending {
+pub(super) fn finish(integrator: &mut Integrator, field: &mut impl FnMut(f64, &[f64], &mut [f64])) -> Ending {
     loop {
         if let StepResult::Ended(ending) = integrator.step(field) {
             return ending;
@@ -120,20 +120,20 @@ fn finish(integrator: &mut Integrator, field: &mut impl FnMut(f64, &[f64], &mut 
     }
 }
 
-fn distance(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-fn norm(a: &[f64]) -> f64 {
+pub(super) fn norm(a: &[f64]) -> f64 {
     distance(a, &vec![0.0; a.len()])
 }
 
-fn logistic(_: f64, y: &[f64], out: &mut [f64]) {
+pub(super) fn logistic(_: f64, y: &[f64], out: &mut [f64]) {
     out[0] = y[0] * (1.0 - y[0]);
 }
 
 /// The order that errors `e(h)`, `e(h/2)`, ... show, from the last pair that is above rounding.
-fn measured_order(error: impl Fn(u32) -> f64) -> f64 {
+pub(super) fn measured_order(error: impl Fn(u32) -> f64) -> f64 {
     const ROUNDING: f64 = 3e-14; // relative, after some hundred steps
     let errors: Vec<f64> = (0..10).map(error).collect();
     let pair = errors.windows(2).rev().find(|pair| pair[1] > ROUNDING).expect("no error above rounding");
@@ -370,9 +370,9 @@ fn the_invariant_of_a_two_layer_flow_drifts_more_than_two_tolerances_without_err
 }
 
 /// Times, steps, states and ending of a driven run.
-type Seen = Vec<(f64, u64, Vec<f64>)>;
+pub(super) type Seen = Vec<(f64, u64, Vec<f64>)>;
 
-fn drive(
+pub(super) fn drive(
     integrator: &mut Integrator,
     field: &mut impl FnMut(f64, &[f64], &mut [f64]),
     times: &[f64],

@@ -9,6 +9,7 @@
 //! | symmetric eigenvalues | [`symmetric_eigenvalues`], [`symmetric_eigen`] | faer, on a scaled, symmetrised copy |
 //! | R of a QR, random rotations | [`triangular_factor`], [`random_orthogonal`] | Householder (faer) |
 //! | inverse, determinant of a positive definite matrix | [`PositiveInverse`] | Cholesky (faer) |
+//! | A x = b, symmetric | [`SymmetricFactors`] | Cholesky, or LU where A is not positive definite (faer) |
 //! | exp(A) | [`exponential`], [`symmetric_exponential`] | Padé 13 with squaring; eigenvalues |
 //! | comparisons | [`relative_difference`], [`groups_by_relative_gap`], [`align_signs`], [`principal_angles`] | |
 
@@ -22,6 +23,7 @@ mod positive;
 mod product;
 mod qr;
 mod scale;
+mod solve;
 
 pub use comparison::{
     align_signs, group_differences, groups_by_relative_gap, principal_angles, relative_difference,
@@ -34,6 +36,7 @@ pub use positive::PositiveInverse;
 pub use product::{Destination, View, product};
 pub use qr::{random_orthogonal, triangular_factor};
 pub use scale::{frobenius_norm, largest_entry, power_of_two_scale};
+pub use solve::{Factorisation, SymmetricFactors};
 
 /// A dense column-major matrix.
 pub type Matrix = nalgebra::DMatrix<f64>;
@@ -57,6 +60,11 @@ pub enum DecompositionError {
         /// Columns of the matrix.
         columns: usize,
     },
+    /// A linear system with a `size x size` matrix has no solution, or none within the range of the numbers.
+    Singular {
+        /// Rows and columns of the matrix.
+        size: usize,
+    },
 }
 
 impl std::fmt::Display for DecompositionError {
@@ -70,6 +78,9 @@ impl std::fmt::Display for DecompositionError {
             }
             DecompositionError::NotConverged { rows, columns } => {
                 write!(f, "the decomposition of a {rows} x {columns} matrix did not converge")
+            }
+            DecompositionError::Singular { size } => {
+                write!(f, "the {size} x {size} matrix is singular")
             }
         }
     }

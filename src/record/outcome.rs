@@ -115,4 +115,8 @@ pub struct Effort {
     pub evaluations: u64,
     /// Further evaluations that only dense output at recording times needed.
     pub dense_evaluations: u64,
+    /// Evaluations of the Jacobian of the gradient, by a method for stiff problems.
+    pub jacobians: u64,
+    /// Steps of an explicit method whose size stability limited, not the tolerance.
+    pub stiff_steps: u64,
 }

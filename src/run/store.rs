@@ -205,6 +205,8 @@ fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: M
             "rejected": effort.rejected,
             "evaluations": effort.evaluations,
             "dense_evaluations": effort.dense_evaluations,
+            "jacobians": effort.jacobians,
+            "stiff_steps": effort.stiff_steps,
         },
         "wall_seconds": wall_seconds,
         "swept": plan.assignments.iter().map(|a| (a.key.to_string(), json!(&*a.value))).collect::<Map<_, _>>(),
