@@ -163,7 +163,7 @@ fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
         (
             "a first time beyond the end",
             with("{ kind = \"linear\", count = 5 }", "{ kind = \"log\", first = 7.0, count = 5 }"),
-            "9:47",
+            "9:46",
             &["first = 7"],
         ),
         ("steps of a flow", with("count = 5", "every = 5"), "9:49", &["every"]),
@@ -191,7 +191,7 @@ fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
                 "\"sgd\", rate = 0.1, steps = 3, batch = 4",
             )
             .replace("\"x\"] }", "\"x\"], samples = 1000000000 }"),
-            "9:87",
+            "9:103",
             &["GiB", "allowed"],
         ),
         (
@@ -223,8 +223,7 @@ fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
         ("a duplicate key", with("repeats  = 2", "repeats  = 2\nrepeats  = 3"), "4:1", &["repeats"]),
     ];
     for (what, content, at, said) in cases {
-        let r = std::panic::catch_unwind(|| assert_refused(what, content, at, said));
-        let _ = r;
+        assert_refused(what, content, at, said);
     }
 }
 

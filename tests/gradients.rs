@@ -598,7 +598,8 @@ fn biases_and_every_projector_pass_the_chain_rule() {
                 .unwrap_or_else(|problem| panic!("{problem}"));
             let plan = &experiment.plans[0];
             let prepared = plan.prepare().unwrap();
-            let views = contraflow::stream::full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+            let (data, augmentation) = prepared.source.samples().unwrap();
+            let views = contraflow::stream::full_batch(data, augmentation, plan.seed);
             let parameters = prepared.parameters;
             for loss in Loss::examples() {
                 let mut objective = Objective::new(prepared.network.clone(), loss, Reduction::Mean);

@@ -33,6 +33,10 @@ fn prepared(overrides: &[&str]) -> (Plan, Prepared) {
     (plan, prepared)
 }
 
+/// The samples of a plan that has some.
+fn samples(prepared: &Prepared) -> &[f64] {
+    &prepared.source.samples().unwrap().0.samples
+}
 /// Mean of products of coordinates j and k of columns.
 fn moment(columns: &[f64], dim: usize, j: usize, k: usize) -> f64 {
     let n = (columns.len() / dim) as f64;
@@ -48,16 +52,16 @@ fn five_sigma(variance: f64, n: usize) -> f64 {
 fn samples_and_noise_have_the_variances_of_the_plan() {
     for (sides, first_noise) in [("one", 0.0), ("two", 2.25)] {
         let (plan, prepared) = prepared(&[&format!("augment.sides=\"{sides}\"")]);
-        let n = prepared.data.count();
+        let (data, augmentation) = prepared.source.samples().unwrap();
+        let n = data.count();
         for (k, variance) in [1.0, 4.0, 0.25, 0.0].into_iter().enumerate() {
-            let found = moment(&prepared.data.samples, 4, k, k);
+            let found = moment(&data.samples, 4, k, k);
             assert!((found - variance).abs() <= five_sigma(variance, n), "coordinate {k}: {found}");
         }
-        let views = full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+        let views = full_batch(data, augmentation, plan.seed);
         let (first, second) = views.split_at(4 * n);
-        let noise = |view: &[f64]| -> Vec<f64> {
-            view.iter().zip(&prepared.data.samples).map(|(v, x)| v - x).collect()
-        };
+        let noise =
+            |view: &[f64]| -> Vec<f64> { view.iter().zip(&data.samples).map(|(v, x)| v - x).collect() };
         let (first, second) = (noise(first), noise(second));
         for k in 0..4 {
             let (one, two) = if k < 2 { (0.0, 0.0) } else { (first_noise, 2.25) };
@@ -94,11 +98,12 @@ fn a_full_covariance_gives_correlated_noise() {
 #[test]
 fn batches_are_drawn_without_replacement_uniformly_and_afresh() {
     let (plan, prepared) = prepared(&["data.samples=50", "dynamics.batch=20", "augment.variance=0"]);
-    let mut stream = BatchStream::new(&prepared.data, &prepared.augmentation, plan.seed, 20);
+    let (data, augmentation) = prepared.source.samples().unwrap();
+    let mut stream = BatchStream::new(data, augmentation, plan.seed, 20);
     let mut views = vec![0.0; 2 * 20 * 4];
     let mut counts = vec![0u32; 50];
     let position = |column: &[f64]| {
-        prepared.data.samples.chunks(4).position(|sample| sample == column).expect("a sample of the data")
+        data.samples.chunks(4).position(|sample| sample == column).expect("a sample of the data")
     };
     let mut batches = HashSet::new();
     for step in 0..2000 {
@@ -115,7 +120,7 @@ fn batches_are_drawn_without_replacement_uniformly_and_afresh() {
     // Steps in any order give the same batches.
     let mut again = vec![0.0; views.len()];
     stream.views(7, &mut again);
-    let mut fresh = BatchStream::new(&prepared.data, &prepared.augmentation, plan.seed, 20);
+    let mut fresh = BatchStream::new(data, augmentation, plan.seed, 20);
     fresh.views(7, &mut views);
     assert_eq!(views, again);
 }
@@ -126,10 +131,10 @@ fn cells_of_a_sweep_share_data_and_initialisation_and_repeats_do_not() {
         .iter()
         .map(|p| p.prepare().unwrap())
         .collect();
-    assert_eq!(cells[0].data.samples, cells[1].data.samples);
+    assert_eq!(samples(&cells[0]), samples(&cells[1]));
     assert_eq!(cells[0].parameters, cells[1].parameters);
     let repeats: Vec<Prepared> = plans(&["repeats=2"]).iter().map(|p| p.prepare().unwrap()).collect();
-    assert_ne!(repeats[0].data.samples, repeats[1].data.samples);
+    assert_ne!(samples(&repeats[0]), samples(&repeats[1]));
     assert_ne!(repeats[0].parameters, repeats[1].parameters);
     // A deeper network starts with the same first layer.
     let deeper = prepared(&["encoder.widths=[4, 4, 4]"]).1;
@@ -164,6 +169,14 @@ fn initial_weights_have_the_spectra_and_the_balance_that_they_promise() {
         let wanted = if k < 3 { 0.7 * (-0.5 * k as f64).exp() } else { 0.0 };
         assert!((value - wanted).abs() < 1e-14);
     }
+    let of_product = layers(
+        "{ kind = \"linear\", widths = [4, 6, 5, 4], init = { kind = \"balanced\", scale = 0.01, decay = 0.5, of = \"product\" } }",
+    );
+    assert!(imbalance(&of_product[0], &of_product[1]).amax() < 1e-15);
+    let total = &of_product[2] * &of_product[1] * &of_product[0];
+    for (k, value) in singular_values(&total).unwrap().iter().enumerate() {
+        assert!((value / (0.01 * (-0.5 * k as f64).exp()) - 1.0).abs() < 1e-13);
+    }
     let spread =
         layers("{ kind = \"linear\", widths = [4, 6, 3], init = { kind = \"gaussian\", std = 0.3 } }");
     assert!(imbalance(&spread[0], &spread[1]).amax() > 1e-3, "other starts are not balanced");
@@ -193,7 +206,8 @@ fn at_zero_weights_x_has_the_expectation_of_the_theory_for_every_n() {
         let (mut mean, mut square) = (0.0, 0.0);
         for plan in &plans {
             let prepared = plan.prepare().unwrap();
-            let views = full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+            let (data, augmentation) = prepared.source.samples().unwrap();
+            let views = full_batch(data, augmentation, plan.seed);
             let (network, _) =
                 Network::of_layers(&[Matrix::zeros(2, 2)], contraflow::encoder::Activation::Linear);
             let (loss, reduction) = plan.loss();
@@ -248,12 +262,13 @@ fn fresh_inputs_from_a_file_are_drawn_from_all_of_it() {
     let experiment = Experiment::parse("test.toml", folder.path(), BASE, &overrides).unwrap();
     let plan = &experiment.plans[0];
     let prepared = plan.prepare().unwrap();
+    let (data, _) = prepared.source.samples().unwrap();
     let mut generator = plan.seed.generator(contraflow::seed::Stream::Probe, 0);
-    let drawn = prepared.data.draw(100, &mut generator);
+    let drawn = data.draw(100, &mut generator);
     let indices: HashSet<u64> = drawn.chunks(2).map(|column| column[0] as u64).collect();
     assert_eq!(indices.len(), 100, "without replacement");
     let mean = indices.iter().sum::<u64>() as f64 / 100.0;
     assert!((mean - 499.5).abs() < 5.0 * 289.0 / 10.0, "{mean}");
-    let everything = prepared.data.draw(5000, &mut generator);
+    let everything = data.draw(5000, &mut generator);
     assert_eq!(everything.len(), 2000, "no more than the file has");
 }

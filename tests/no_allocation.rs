@@ -181,7 +181,8 @@ fn fresh_batches_allocate_nothing() {
     let experiment = Experiment::parse("test.toml", ".".as_ref(), text, &[]).unwrap();
     let plan = &experiment.plans[0];
     let prepared = plan.prepare().unwrap();
-    let mut stream = BatchStream::new(&prepared.data, &prepared.augmentation, plan.seed, 128);
+    let (data, augmentation) = prepared.source.samples().unwrap();
+    let mut stream = BatchStream::new(data, augmentation, plan.seed, 128);
     let mut views = vec![0.0; 2 * 128 * 16];
     let before = allocations();
     for step in 0..10 {

@@ -33,7 +33,8 @@ fn trained(overrides: &[&str]) -> (Plan, Simulation) {
 /// Images of both views under the final network, one a column.
 fn images(plan: &Plan, simulation: &Simulation, which: Output) -> Matrix {
     let prepared = plan.prepare().unwrap();
-    let views = full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+    let (data, augmentation) = prepared.source.samples().unwrap();
+    let views = full_batch(data, augmentation, plan.seed);
     let mut activations = Activations::default();
     simulation.network.forward(&simulation.parameters, &views, &mut activations);
     let values = simulation.network.output(&activations, which);
@@ -92,7 +93,8 @@ fn a_rank_deficient_embedding_has_values_below_its_floor_and_no_others() {
 fn eigenvalues_of_x_are_those_of_the_two_covariances_of_lemma_2() {
     let (plan, simulation) = trained(&[]);
     let prepared = plan.prepare().unwrap();
-    let views = full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+    let (data, augmentation) = prepared.source.samples().unwrap();
+    let views = full_batch(data, augmentation, plan.seed);
     let z = images(&plan, &simulation, Output::Embedding);
     let (_, reduction) = plan.loss();
     let covariances =

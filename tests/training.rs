@@ -56,7 +56,8 @@ fn frozen_x_follows_the_matrix_exponential_within_twenty_tolerances() {
     let largest = recorded.trajectory.last("eig_x").unwrap().iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let time = 20.0 / largest;
     let prepared = plan.prepare().unwrap();
-    let views = contraflow::stream::full_batch(&prepared.data, &prepared.augmentation, plan.seed);
+    let (data, augmentation) = prepared.source.samples().unwrap();
+    let views = contraflow::stream::full_batch(data, augmentation, plan.seed);
     let (loss, reduction) = plan.loss();
     let mut objective = contraflow::gradient::Objective::new(prepared.network, loss, reduction);
     let (x, _) = objective.x_matrix(&prepared.parameters, &views);

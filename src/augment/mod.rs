@@ -164,6 +164,22 @@ impl Augmentation {
         Ok(Augmentation::Additive { noise, sides })
     }
 
+    /// F_a with F_a F_aᵀ the covariance of one noise draw (d x d), and which views carry it; nothing where views are given.
+    pub fn noise_factor(&self) -> Option<(Matrix, Sides)> {
+        match self {
+            Augmentation::Given(_) => None,
+            Augmentation::Additive { noise, sides } => {
+                let factor = match noise {
+                    Noise::Diagonal(stds) => {
+                        Matrix::from_diagonal(&nalgebra::DVector::from_column_slice(stds))
+                    }
+                    Noise::Full(factor) => factor.clone(),
+                };
+                Some((factor, *sides))
+            }
+        }
+    }
+
     /// Writes the two views (d x 2N) of `samples` (d x N), with fresh noise from `generator`.
     pub fn views(&self, samples: &[f64], dim: usize, generator: &mut impl Rng, out: &mut [f64]) {
         let (first, second) = out.split_at_mut(samples.len());

@@ -61,6 +61,14 @@ pub enum Factor {
 }
 
 impl Factor {
+    /// F as a matrix.
+    pub(super) fn matrix(&self) -> Matrix {
+        match self {
+            Factor::Diagonal(stds) => Matrix::from_diagonal(&nalgebra::DVector::from_column_slice(stds)),
+            Factor::Full(factor) => factor.clone(),
+        }
+    }
+
     /// Checks the table `covariance` against `dim` coordinates without reading files.
     pub(super) fn check(settings: &Settings, dim: usize) -> Result<(), Problem> {
         if settings.kind() == "diagonal" && settings.numbers("variances").len() != dim {

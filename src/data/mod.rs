@@ -4,6 +4,7 @@ mod covariance;
 mod principal_components;
 
 use crate::files;
+use crate::matrix::{Matrix, triangular_factor};
 use crate::seed::{Seed, Stream};
 use crate::settings::{Constant, Key, Kind, Presence, Problem, Settings, ValueType};
 use covariance::Factor;
@@ -173,6 +174,31 @@ impl Dataset {
             data.components = Some(components);
         }
         Ok(data)
+    }
+
+    /// F with F Fᵀ = Σ for the table `data` of kind `gaussian`, without drawing a sample.
+    pub fn gaussian_factor(settings: &Settings) -> Result<Matrix, Problem> {
+        Dataset::check(settings)?;
+        Ok(Factor::from_settings(settings.table("covariance"), settings.integer("dim"))?.matrix())
+    }
+
+    /// F with F Fᵀ the covariance of x: the given one of Gaussian samples, that of the samples themselves (divided by N) of a file,
+    /// none of a mixture, which its covariance does not describe.
+    pub fn covariance_factor(&self) -> Option<Matrix> {
+        match &self.source {
+            Source::Gaussian(factor) => Some(factor.matrix()),
+            Source::Mixture { .. } => None,
+            Source::File => {
+                let count = self.count();
+                let mut rows = Matrix::from_column_slice(self.dim, count, &self.samples).transpose();
+                for mut column in rows.column_iter_mut() {
+                    let mean = column.mean();
+                    column.add_scalar_mut(-mean);
+                    column /= (count as f64).sqrt();
+                }
+                Some(triangular_factor(&rows).transpose())
+            }
+        }
     }
 
     /// Number of samples N.

@@ -57,13 +57,19 @@ pub const KINDS: &[Kind] = &[
                 name: "scale",
                 value: ValueType::POSITIVE,
                 presence: Presence::Default(Constant::Number(1.0)),
-                about: "Largest singular value of every layer",
+                about: "Largest singular value",
             },
             Key {
                 name: "decay",
                 value: ValueType::ANY,
                 presence: Presence::Default(Constant::Number(0.0)),
                 about: "Singular values scale exp(-decay k), k = 0, 1, …",
+            },
+            Key {
+                name: "of",
+                value: ValueType::Choice(&["layer", "product"]),
+                presence: Presence::Default(Constant::Text("layer")),
+                about: "layer: these are the singular values of every layer; product: of the product of all layers, each of which has their L-th roots",
             },
         ],
         about: "W_l = Q_l diag(scale exp(-decay k)) Q_{l-1}ᵀ with random orthonormal Q: aligned, and W_l W_lᵀ = W_{l+1}ᵀ W_{l+1}; biases 0",
@@ -92,7 +98,7 @@ pub(super) enum Initialisation {
     UniformFanIn,
     Orthogonal { scale: f64 },
     Spectrum { decay: f64 },
-    Balanced { scale: f64, decay: f64 },
+    Balanced { scale: f64, decay: f64, of_product: bool },
     File { path: PathBuf },
 }
 
@@ -103,9 +109,11 @@ impl Initialisation {
             "uniform-fan-in" => Initialisation::UniformFanIn,
             "orthogonal" => Initialisation::Orthogonal { scale: settings.number("scale") },
             "spectrum" => Initialisation::Spectrum { decay: settings.number("decay") },
-            "balanced" => {
-                Initialisation::Balanced { scale: settings.number("scale"), decay: settings.number("decay") }
-            }
+            "balanced" => Initialisation::Balanced {
+                scale: settings.number("scale"),
+                decay: settings.number("decay"),
+                of_product: settings.text("of") == "product",
+            },
             _ => Initialisation::File { path: settings.path("path").to_path_buf() },
         }
     }
@@ -158,7 +166,9 @@ impl Initialisation {
                         matrix::svd(&uniform).map_err(|error| settings.problem("kind", error.to_string()))?;
                     with_spectrum(&svd.u, 1.0, decay, &svd.v)
                 }
-                Initialisation::Balanced { scale, decay } => {
+                Initialisation::Balanced { scale, decay, of_product } => {
+                    let root = if of_product { 1.0 / chain.len() as f64 } else { 1.0 };
+                    let (scale, decay) = (scale.powf(root), decay * root);
                     with_spectrum(&orthonormal(rows, index + 1), scale, decay, &orthonormal(columns, index))
                 }
                 Initialisation::File { .. } => unreachable!("read above"),

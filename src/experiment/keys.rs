@@ -10,6 +10,13 @@ const METHOD: Key = Key {
     about: "Runge-Kutta method: Tsitouras 5(4), Dormand-Prince 5(4), or DOP853 for tight tolerances",
 };
 
+const METHOD_OF_POPULATION: Key = Key {
+    name: "method",
+    value: ValueType::Choice(&["tsit5", "dopri5", "dop853", "rodas5p"]),
+    presence: Presence::Required,
+    about: "An explicit method as for a flow, or the Rosenbrock method Rodas5P, whose steps stiffness does not limit",
+};
+
 const RTOL: Key = Key {
     name: "rtol",
     value: ValueType::Number { min: 1e-14, min_allowed: true, max: 0.1 },
@@ -117,6 +124,25 @@ pub const DYNAMICS: &[Kind] = &[
         ],
         about: "The flow with X(t) = diag(eigenvalues) exp(-decay t), given and not computed",
         source: "",
+    },
+    Kind {
+        name: "population",
+        keys: &[
+            METHOD_OF_POPULATION,
+            RTOL,
+            ATOL,
+            TIME_END,
+            MAX_STEPS,
+            GRADIENT_NORM,
+            Key {
+                name: "batch",
+                value: ValueType::Integer { min: 2, max: 1_000_000_000 },
+                presence: Presence::Optional,
+                about: "Adds the term of order 1/B that fresh batches of B samples have on average (infonce-euclidean only); absent: the limit",
+            },
+        ],
+        about: "Gradient flow on infinitely many Gaussian samples, by closed forms; `samples` is ignored",
+        source: "paper_notes.md, Beyond the paper",
     },
 ];
 

@@ -4,4 +4,6 @@ mod keys;
 mod plan;
 
 pub use keys::{DYNAMICS, FIGURES, ROOT, TIMES};
-pub use plan::{Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, Plan, Prepared, slug};
+pub use plan::{
+    Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Plan, Prepared, Source, slug,
+};

@@ -3,7 +3,7 @@
 use super::keys::ROOT;
 use crate::augment::Augmentation;
 use crate::data::Dataset;
-use crate::dynamics::{Method, Recording, RecordingError};
+use crate::dynamics::{Method, Recording, RecordingError, RosenbrockMethod};
 use crate::encoder::Network;
 use crate::files;
 use crate::loss::{Loss, Reduction};
@@ -11,6 +11,7 @@ use crate::observe::Quantity;
 use crate::seed::Seed;
 pub use crate::settings::Assignment;
 use crate::settings::{Document, Problem, Settings};
+use crate::theory::{Population, ViewCovariances};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -65,11 +66,20 @@ pub struct Plan {
     pub hash: String,
 }
 
+/// The method of an adaptive integration.
+#[derive(Clone, Copy, Debug)]
+pub enum FlowMethod {
+    /// An explicit Runge-Kutta method.
+    Explicit(&'static Method),
+    /// A Rosenbrock method, for stiff fields with a Jacobian.
+    Rosenbrock(&'static RosenbrockMethod),
+}
+
 /// An adaptive integration.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
-    /// Runge-Kutta method.
-    pub method: &'static Method,
+    /// Its method.
+    pub method: FlowMethod,
     /// Relative tolerance of a step.
     pub rtol: f64,
     /// Absolute tolerance of a step.
@@ -116,15 +126,44 @@ pub enum Dynamics {
         /// The integration.
         flow: Flow,
     },
+    /// The flow on infinitely many samples.
+    Population {
+        /// The integration.
+        flow: Flow,
+        /// Size of the fresh batches whose term of order 1/B is added.
+        batch: Option<usize>,
+    },
+}
+
+/// What a run trains on.
+#[derive(Debug)]
+pub enum Source {
+    /// Samples and their augmentation.
+    Samples {
+        /// Samples.
+        data: Dataset,
+        /// Augmentation.
+        augmentation: Augmentation,
+    },
+    /// Infinitely many of them: covariances alone.
+    Population(ViewCovariances),
+}
+
+impl Source {
+    /// Samples and augmentation, where there are any.
+    pub fn samples(&self) -> Option<(&Dataset, &Augmentation)> {
+        match self {
+            Source::Samples { data, augmentation } => Some((data, augmentation)),
+            Source::Population(_) => None,
+        }
+    }
 }
 
 /// The objects that a run needs, drawn or read.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Samples.
-    pub data: Dataset,
-    /// Augmentation.
-    pub augmentation: Augmentation,
+    /// What it trains on.
+    pub source: Source,
     /// Network.
     pub network: Network,
     /// Its initial parameters.
@@ -303,12 +342,18 @@ impl Plan {
     /// Draws or reads data, augmentation and network, and checks them against each other.
     pub fn prepare(&self) -> Result<Prepared, Problem> {
         let settings = &self.settings;
-        let data = Dataset::from_settings(settings.table("data"), self.seed)?;
-        check_dims(settings, data.dim, Some(data.count()))?;
-        check_memory(settings, data.count())?;
-        let augmentation = Augmentation::from_settings(settings.table("augment"), data.dim, data.count())?;
+        let source = if settings.table("dynamics").kind() == "population" {
+            Source::Population(population_covariances(settings)?)
+        } else {
+            let data = Dataset::from_settings(settings.table("data"), self.seed)?;
+            check_dims(settings, data.dim, Some(data.count()))?;
+            check_memory(settings, data.count())?;
+            let augmentation =
+                Augmentation::from_settings(settings.table("augment"), data.dim, data.count())?;
+            Source::Samples { data, augmentation }
+        };
         let (network, parameters) = Network::from_settings(settings.table("encoder"), self.seed)?;
-        Ok(Prepared { data, augmentation, network, parameters })
+        Ok(Prepared { source, network, parameters })
     }
 
     /// The name of the plan's directory: swept values, repeat, hash.
@@ -339,12 +384,16 @@ impl Plan {
 
 fn flow(settings: &Settings) -> Flow {
     Flow {
-        method: Method::named(settings.text("method")).expect("validation admits known methods only"),
+        method: match Method::named(settings.text("method")) {
+            Some(method) => FlowMethod::Explicit(method),
+            // Validation admits known methods only.
+            None => FlowMethod::Rosenbrock(RosenbrockMethod::all()[0]),
+        },
         rtol: settings.number("rtol"),
         atol: settings.number("atol"),
         time_end: settings.number("time_end"),
         max_steps: settings.optional_integer_u64("max_steps").unwrap_or(DEFAULT_MAX_STEPS),
-        gradient_norm: if settings.kind() == "flow" {
+        gradient_norm: if matches!(settings.kind(), "flow" | "population") {
             settings.optional_number("gradient_norm")
         } else {
             None
@@ -366,6 +415,9 @@ fn dynamics(settings: &Settings) -> Dynamics {
             batch: settings.integer("batch"),
         },
         "frozen-x" => Dynamics::FrozenX(flow(settings)),
+        "population" => {
+            Dynamics::Population { flow: flow(settings), batch: settings.optional_integer("batch") }
+        }
         _ => Dynamics::PrescribedX {
             eigenvalues: settings.numbers("eigenvalues").to_vec(),
             decay: settings.number("decay"),
@@ -398,7 +450,8 @@ fn check(settings: &Settings) -> Result<(), Problem> {
         check_dims(settings, data.integer("dim"), Some(data.integer("samples")))?;
     }
     // How many samples a file holds is known once it is read; see `Plan::prepare`.
-    check_memory(settings, if data.kind() == "file" { 0 } else { data.integer("samples") })?;
+    let unread = data.kind() == "file" || settings.table("dynamics").kind() == "population";
+    check_memory(settings, if unread { 0 } else { data.integer("samples") })?;
     check_observe(settings)?;
     check_figures(settings)?;
     let dynamics = settings.table("dynamics");
@@ -413,12 +466,128 @@ fn check(settings: &Settings) -> Result<(), Problem> {
         let message = "standardise and pca would change the first view and leave the second as it is in its file; transform both files beforehand";
         return Err(settings.problem("augment.kind", message));
     }
+    check_population(settings)?;
+    check_predictions(settings)?;
     if matches!(dynamics.kind(), "frozen-x" | "prescribed-x") && !is_plain_linear(settings) {
         let message = format!(
             "dynamics = \"{}\" needs a linear encoder without bias and without projector, for which the gradient is -W X",
             dynamics.kind()
         );
         return Err(settings.problem("dynamics.kind", message));
+    }
+    Ok(())
+}
+
+/// The covariances of Gaussian samples under additive noise, without drawing any.
+fn population_covariances(settings: &Settings) -> Result<ViewCovariances, Problem> {
+    let data = settings.table("data");
+    let factor = Dataset::gaussian_factor(data)?;
+    let augment = settings.table("augment");
+    let augmentation = Augmentation::from_settings(augment, factor.nrows(), data.integer("samples"))?;
+    match augmentation.noise_factor() {
+        Some((noise, sides)) => Ok(ViewCovariances::new(&factor, &noise, sides)),
+        None => Err(augment.problem("kind", "the population limit needs additive noise")),
+    }
+}
+
+/// Whether the population limit exists for the plan.
+fn check_population(settings: &Settings) -> Result<(), Problem> {
+    let dynamics = settings.table("dynamics");
+    if dynamics.kind() != "population" {
+        return Ok(());
+    }
+    let wrong = |key: &str, message: String| {
+        Err(settings.problem(key, format!("{message}, for dynamics = \"population\"")))
+    };
+    let kind = settings.table("data").kind();
+    if kind != "gaussian" {
+        return wrong(
+            "data.kind",
+            format!("data of kind \"{kind}\" has no closed form; allowed: \"gaussian\""),
+        );
+    }
+    if !is_plain_linear(settings) {
+        let message = "the population limit is that of linear layers; allowed: encoder = \"linear\" without bias and without projector";
+        return wrong("encoder.kind", message.into());
+    }
+    if settings.table("augment").kind() == "file" {
+        let message = "given views have no closed form; allowed: additive noise";
+        return wrong("augment.kind", message.into());
+    }
+    let (loss, reduction) = Loss::from_settings(settings.table("loss"));
+    if reduction == Reduction::Sum {
+        let message = "the sum over infinitely many samples is infinite; allowed: \"mean\"";
+        return wrong("loss.reduction", message.into());
+    }
+    // Whether a limit exists does not depend on the covariances.
+    let one = crate::matrix::Matrix::identity(1, 1);
+    let limit = Population::new(&loss, ViewCovariances::new(&one, &one, crate::augment::Sides::One));
+    let limit = match limit {
+        Ok(limit) => limit,
+        Err(error) => {
+            return wrong("loss.kind", format!("{error}; allowed: \"infonce-euclidean\", \"infonce-dot\""));
+        }
+    };
+    if let Some(batch) = dynamics.optional_integer("batch") {
+        if let Err(error) = limit.with_batch(batch as f64) {
+            let message = format!("{error}; allowed: batch with loss = \"infonce-euclidean\"");
+            return wrong("dynamics.batch", message);
+        }
+        if dynamics.text("method") == "rodas5p" {
+            let message =
+                "batch has no Jacobian; allowed: an explicit method, \"tsit5\", \"dopri5\" or \"dop853\"";
+            return wrong("dynamics.method", message.into());
+        }
+    }
+    let quantities = settings.table("observe").texts("quantities");
+    if let Some(name) = quantities.iter().find(|name| matches!(name.as_str(), "uniformity" | "separability"))
+    {
+        let message = format!("the quantity {name} is one of samples, of which there are none; leave it out");
+        return wrong("observe.quantities", message);
+    }
+    Ok(())
+}
+
+/// Whether the theory says anything of the plan, where it is asked.
+fn check_predictions(settings: &Settings) -> Result<(), Problem> {
+    let (observe, encoder) = (settings.table("observe"), settings.table("encoder"));
+    let quantities = observe.texts("quantities");
+    let wants = |name: &str| quantities.iter().any(|quantity| quantity == name);
+    let refuse = |message: &str| Err(observe.problem("quantities", message));
+    let additive = settings.table("augment").kind() != "file";
+    if wants("augmented") && (!additive || encoder.kind() != "linear") {
+        return refuse("the quantity augmented needs a linear encoder and additive noise");
+    }
+    if wants("bias")
+        && (encoder.kind() != "linear"
+            || !encoder.flag("bias")
+            || encoder.table("projector").kind() != "none")
+    {
+        return refuse("the quantity bias needs a linear encoder with biases and without projector");
+    }
+    for name in ["theory", "population", "lifetime"] {
+        if wants(name)
+            && (!additive || !is_plain_linear(settings) || settings.table("data").kind() == "mixture")
+        {
+            let message = format!(
+                "the quantity {name} needs gaussian data or a file, additive noise, and a linear encoder without bias and without projector"
+            );
+            return refuse(&message);
+        }
+    }
+    if wants("lifetime") && !(wants("spectra") && wants("theory")) {
+        return refuse("the quantity lifetime needs spectra and theory beside it");
+    }
+    let loss = settings.table("loss").kind();
+    if (wants("population") || wants("theory")) && loss == "infonce-cosine" {
+        return refuse("the cosine loss has no population limit; leave out population and theory");
+    }
+    if wants("separability")
+        && (loss != "infonce-euclidean" || !matches!(settings.table("dynamics").kind(), "flow" | "gd"))
+    {
+        return refuse(
+            "the quantity separability needs loss = \"infonce-euclidean\" and a fixed batch, dynamics = \"flow\" or \"gd\"",
+        );
     }
     Ok(())
 }
@@ -498,9 +667,10 @@ fn check_observe(settings: &Settings) -> Result<(), Problem> {
         Dynamics::Gd { rate, steps, .. } | Dynamics::Sgd { rate, steps, .. } => {
             recording.steps(rate, steps).map(|_| ())
         }
-        Dynamics::Flow(flow) | Dynamics::FrozenX(flow) | Dynamics::PrescribedX { flow, .. } => {
-            recording.times(flow.time_end).map(|_| ())
-        }
+        Dynamics::Flow(flow)
+        | Dynamics::FrozenX(flow)
+        | Dynamics::PrescribedX { flow, .. }
+        | Dynamics::Population { flow, .. } => recording.times(flow.time_end).map(|_| ()),
     };
     checked.map_err(|error| {
         let key = match error {
@@ -622,7 +792,10 @@ fn check_memory(settings: &Settings, samples: usize) -> Result<(), Problem> {
     } else {
         0.0
     };
-    let of_weights = 20.0 * weights + if wants_x { 6.0 * dim * dim } else { 0.0 };
+    // A Rosenbrock method keeps the Jacobian, two factorisations and the block that it is made from.
+    let stiff = dynamics.kind() == "population" && dynamics.text("method") == "rodas5p";
+    let jacobian = if stiff { 4.0 * weights * weights } else { 0.0 };
+    let of_weights = 20.0 * weights + jacobian + if wants_x { 6.0 * dim * dim } else { 0.0 };
     let bytes = 8.0 * (of_samples + of_inputs + of_weights);
     let machine = machine_memory();
     if bytes > machine {

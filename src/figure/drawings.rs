@@ -340,6 +340,7 @@ fn phrases(plan: &Plan) -> [String; 5] {
         "file" => {
             data.path("path").file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
         }
+        kind if plan.settings.table("dynamics").kind() == "population" => format!("{kind} data, N = ∞"),
         kind => format!("{kind} data, N = {}", data.integer("samples")),
     };
     let encoder = plan.settings.table("encoder");
@@ -350,6 +351,12 @@ fn phrases(plan: &Plan) -> [String; 5] {
     };
     let dynamics = match plan.dynamics() {
         Dynamics::Flow(flow) => format!("gradient flow to t = {} (rtol {:e})", flow.time_end, flow.rtol),
+        Dynamics::Population { flow, batch: None } => {
+            format!("population flow to t = {} (rtol {:e})", flow.time_end, flow.rtol)
+        }
+        Dynamics::Population { flow, batch: Some(batch) } => {
+            format!("population flow with the 1/B term of B = {batch} to t = {}", flow.time_end)
+        }
         Dynamics::FrozenX(flow) => format!("flow with X frozen to t = {}", flow.time_end),
         Dynamics::PrescribedX { flow, .. } => format!("flow with X prescribed to t = {}", flow.time_end),
         Dynamics::Gd { rate, steps, .. } => {

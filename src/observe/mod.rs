@@ -10,7 +10,7 @@ pub use uniformity::view_distance_and_uniformity;
 
 use crate::encoder::{Activations, Network, Output};
 use crate::gradient::Objective;
-use crate::loss::Loss;
+use crate::loss::{Evaluation, Loss};
 use crate::matrix::{self, DecompositionError, Matrix, Svd, triangular_factor};
 use crate::record::Trajectory;
 
@@ -31,12 +31,37 @@ pub enum Quantity {
     Imbalance,
     /// Alignment and uniformity of Wang and Isola.
     Uniformity,
+    /// The spectrum of the end-to-end matrix on the directions that carry noise.
+    Augmented,
+    /// The length of W along the direction of the bias.
+    Bias,
+    /// Exact solutions and limits beside what they predict.
+    Theory,
+    /// Distance from the population limit, and what it needs.
+    Population,
+    /// When small singular values recover.
+    Lifetime,
+    /// Whether the fixed batch is separable.
+    Separability,
 }
 
 impl Quantity {
     /// The names that an experiment file uses.
-    pub const NAMES: &'static [&'static str] =
-        &["loss", "spectra", "x", "alignment", "ranks", "imbalance", "uniformity"];
+    pub const NAMES: &'static [&'static str] = &[
+        "loss",
+        "spectra",
+        "x",
+        "alignment",
+        "ranks",
+        "imbalance",
+        "uniformity",
+        "augmented",
+        "bias",
+        "theory",
+        "population",
+        "lifetime",
+        "separability",
+    ];
 
     /// What each of [`Quantity::NAMES`] records.
     pub const ABOUT: &'static [&'static str] = &[
@@ -47,6 +72,12 @@ impl Quantity {
         "effective, stable and numerical rank and participation ratio of every spectrum",
         "W_l W_lᵀ - W_{l+1}ᵀ W_{l+1} of adjacent layers",
         "alignment and uniformity of Wang and Isola 2020",
+        "singular values of the end-to-end matrix on the directions that carry noise",
+        "the length of the end-to-end matrix along the direction of the bias of the last layer",
+        "what the exact theory predicts of the end-to-end matrix: its path where modes decouple, its limit, its rank",
+        "loss and X of the population limit at the same weights, their distance, and the samples that the limit needs",
+        "the times at which singular values of the end-to-end matrix reach half of their limit, measured and predicted",
+        "bounds on the margin of the fixed batch, and whether it is separable",
     ];
 
     /// The quantity of this name.
@@ -59,8 +90,70 @@ impl Quantity {
             "ranks" => Quantity::Ranks,
             "imbalance" => Quantity::Imbalance,
             "uniformity" => Quantity::Uniformity,
+            "augmented" => Quantity::Augmented,
+            "bias" => Quantity::Bias,
+            "theory" => Quantity::Theory,
+            "population" => Quantity::Population,
+            "lifetime" => Quantity::Lifetime,
+            "separability" => Quantity::Separability,
             _ => return None,
         })
+    }
+}
+
+/// A loss as the observer sees it: a function of the parameters of a network.
+pub trait Landscape {
+    /// The network.
+    fn network(&self) -> &Network;
+    /// The loss.
+    fn value(&mut self, parameters: &[f64]) -> Evaluation;
+    /// X (d x d) with G = -W X, and the loss.
+    fn x_matrix(&mut self, parameters: &[f64]) -> (Matrix, Evaluation);
+    /// The size of the terms that X is summed from.
+    fn x_terms(&self) -> f64;
+    /// The embeddings (d x 2N) of the last call; empty where there are no samples.
+    fn embeddings(&self) -> &[f64];
+    /// The factor that makes the loss of N samples a mean.
+    fn per_sample(&self, samples: f64) -> f64;
+}
+
+/// The loss of a batch.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// Network and loss.
+    pub objective: &'a mut Objective,
+    /// What the loss sees, d x 2N.
+    pub views: &'a [f64],
+}
+
+impl Landscape for Batch<'_> {
+    fn network(&self) -> &Network {
+        &self.objective.network
+    }
+
+    fn value(&mut self, parameters: &[f64]) -> Evaluation {
+        self.objective.value(parameters, self.views)
+    }
+
+    fn x_matrix(&mut self, parameters: &[f64]) -> (Matrix, Evaluation) {
+        self.objective.x_matrix(parameters, self.views)
+    }
+
+    /// Twice the mean squared distance of views from their mean.
+    fn x_terms(&self) -> f64 {
+        let dim = self.objective.network.input_dim();
+        let factor = covariance_factor(self.views, dim, true);
+        let samples = (self.views.len() / (2 * dim)) as f64;
+        let reduced = self.objective.reduction.factor(1.0, samples);
+        2.0 * factor.norm_squared() * reduced / temperature(&self.objective.loss)
+    }
+
+    fn embeddings(&self) -> &[f64] {
+        self.objective.embeddings()
+    }
+
+    fn per_sample(&self, samples: f64) -> f64 {
+        self.objective.reduction.factor(1.0, 1.0 / samples)
     }
 }
 
@@ -107,9 +200,20 @@ impl SpectrumInputs {
     pub fn new(network: &Network, inputs: Vec<f64>) -> Result<Self, DecompositionError> {
         let affine = network.is_affine();
         let factor = covariance_factor(&inputs, network.input_dim(), affine);
-        let scale = matrix::singular_values(&factor)?.first().copied().unwrap_or(0.0);
+        let scale = matrix::spectral_norm(&factor)?;
         let (inputs, factor) = if affine { (Vec::new(), Some(factor)) } else { (inputs, None) };
         Ok(SpectrumInputs { inputs, factor, scale, activations: Activations::default() })
+    }
+
+    /// Of inputs of which only the covariance RᵀR is known, for an affine network.
+    pub fn of_covariance(factor: Matrix) -> Result<Self, DecompositionError> {
+        let scale = matrix::spectral_norm(&factor)?;
+        Ok(SpectrumInputs {
+            inputs: Vec::new(),
+            factor: Some(factor),
+            scale,
+            activations: Activations::default(),
+        })
     }
 
     /// Singular values of the covariance of representations or embeddings, descending.
@@ -168,6 +272,8 @@ pub struct Observer {
     pub accuracy: Accuracy,
     /// The inputs over which spectra of embeddings are taken.
     pub inputs: SpectrumInputs,
+    /// An orthonormal basis (d x r) of the directions that carry noise.
+    pub noisy_directions: Option<Matrix>,
 }
 
 impl Observer {
@@ -177,32 +283,31 @@ impl Observer {
 
     /// Measures the state `parameters` and adds a row to `trajectory`.
     ///
-    /// `views` (d x 2N) are what the loss sees. `given_x` replaces the loss's X where a run prescribes one. Returns the
-    /// number of embeddings shorter than the cosine loss's floor. What overflows although the weights are finite, such as
+    /// `given_x` replaces the loss's X where a run prescribes one. Returns the number of embeddings shorter than the cosine loss's floor. What overflows although the weights are finite, such as
     /// the end-to-end matrix of huge layers, is recorded as NaN. Errors where a layer itself cannot be decomposed.
     pub fn measure(
         &mut self,
-        objective: &mut Objective,
+        landscape: &mut dyn Landscape,
         parameters: &[f64],
-        views: &[f64],
         given_x: Option<&Matrix>,
         (time, step): (f64, u64),
         trajectory: &mut Trajectory,
     ) -> Result<usize, DecompositionError> {
-        let layers = self.layers(&objective.network, parameters, step)?;
+        let network = landscape.network().clone();
+        let layers = self.layers(&network, parameters, step)?;
         // Everything that can fail is computed before the first row is written, so that columns keep one length.
-        let spectra = self.spectra(&objective.network, parameters, &layers, step);
+        let spectra = self.spectra(&network, parameters, &layers, step);
         let mut shorter_than_floor = 0;
         let mut loss = None;
         let mut eig_x = None;
         let own_x = self.wants(Quantity::X) && given_x.is_none();
         if own_x {
             let grown: Vec<f64> = parameters.iter().map(|value| value * (1.0 + GROWTH)).collect();
-            let (grown_x, _) = objective.x_matrix(&grown, views);
-            let (x, evaluation) = objective.x_matrix(parameters, views);
+            let (grown_x, _) = landscape.x_matrix(&grown);
+            let (x, evaluation) = landscape.x_matrix(parameters);
             loss = Some(evaluation.loss);
             shorter_than_floor = evaluation.shorter_than_floor;
-            let floor = self.x_floor(&x, &grown_x, x_terms(objective, views), parameters, step);
+            let floor = self.x_floor(&x, &grown_x, landscape.x_terms(), parameters, step);
             eig_x = Some((or_nan(matrix::symmetric_eigenvalues(&x), x.nrows()), floor));
         } else if let (true, Some(x)) = (self.wants(Quantity::X), given_x) {
             let values = or_nan(matrix::symmetric_eigenvalues(x), x.nrows());
@@ -210,7 +315,7 @@ impl Observer {
             eig_x = Some((values, floor));
         }
         if loss.is_none() && (self.wants(Quantity::Loss) || self.wants(Quantity::Uniformity)) {
-            let evaluation = objective.value(parameters, views);
+            let evaluation = landscape.value(parameters);
             loss = Some(evaluation.loss);
             shorter_than_floor = evaluation.shorter_than_floor;
         }
@@ -235,6 +340,20 @@ impl Observer {
                 trajectory.put_number(&format!("numerical_rank_{name}"), numerical_rank(values, *floor));
             }
         }
+        if let (true, Some(noisy)) = (self.wants(Quantity::Augmented), &self.noisy_directions) {
+            let total = network.end_to_end(parameters, Output::Embedding);
+            let (rows, columns) = (total.nrows(), noisy.ncols());
+            let values = or_nan(matrix::singular_values(&(total * noisy)), rows.min(columns));
+            trajectory.put("sigma_augmented", &[values.len()], &values);
+            trajectory
+                .put_number("floor_augmented", through(&self.norms(&network, parameters, &layers, step)));
+        }
+        if let (true, Some(bias)) = (self.wants(Quantity::Bias), last_bias(&network, parameters)) {
+            let total = network.end_to_end(parameters, Output::Embedding);
+            let norm = bias.norm();
+            trajectory.put_number("bias_norm", norm);
+            trajectory.put_number("sigma_along_bias", (total.transpose() * bias).norm() / norm);
+        }
         for pair in layers.windows(2).filter(|pair| pair[1].stage == pair[0].stage + 1) {
             let (inner, outer) = (&pair[0], &pair[1]);
             let labels = format!("{}_{}", inner.label, outer.label);
@@ -256,7 +375,7 @@ impl Observer {
         }
         if self.wants(Quantity::Uniformity) {
             let (distance, uniformity) =
-                view_distance_and_uniformity(objective.embeddings(), objective.network.embedding_dim());
+                view_distance_and_uniformity(landscape.embeddings(), network.embedding_dim());
             trajectory.put_number("view_distance", distance);
             trajectory.put_number("uniformity", uniformity);
         }
@@ -300,6 +419,17 @@ impl Observer {
             .collect()
     }
 
+    /// Spectral norm and floor of every trainable map.
+    fn norms(&self, network: &Network, parameters: &[f64], layers: &[Layer], step: u64) -> Vec<(f64, f64)> {
+        let mut all: Vec<(f64, f64)> = layers.iter().map(dense_norm).collect();
+        for diagonal in network.diagonals(parameters) {
+            let largest = diagonal.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+            let norm = diagonal.iter().map(|value| value * value).sum::<f64>().sqrt();
+            all.push((largest, self.step_error(norm, diagonal.len(), step)));
+        }
+        all
+    }
+
     /// Name, values and floor of every spectrum.
     fn spectra(
         &mut self,
@@ -322,25 +452,9 @@ impl Observer {
                 (name, layer.svd.values.clone(), layer.floor)
             })
             .collect();
-        // An error of layer l reaches the product through the norms of all other layers; a trainable diagonal is one.
-        let through = |layers: &[(f64, f64)]| {
-            (0..layers.len())
-                .map(|l| {
-                    let others =
-                        layers.iter().enumerate().filter(|(m, _)| *m != l).map(|(_, (norm, _))| norm);
-                    layers[l].1 * others.product::<f64>()
-                })
-                .sum::<f64>()
-        };
-        let dense = |layer: &Layer| (layer.svd.values[0], layer.floor);
+        let all = self.norms(network, parameters, layers, step);
         let encoder: Vec<(f64, f64)> =
-            layers.iter().filter(|layer| !layer.label.starts_with('p')).map(dense).collect();
-        let mut all: Vec<(f64, f64)> = layers.iter().map(dense).collect();
-        for diagonal in network.diagonals(parameters) {
-            let largest = diagonal.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
-            let norm = diagonal.iter().map(|value| value * value).sum::<f64>().sqrt();
-            all.push((largest, self.step_error(norm, diagonal.len(), step)));
-        }
+            layers.iter().filter(|layer| !layer.label.starts_with('p')).map(dense_norm).collect();
         let floor = through(&all);
         if network.is_affine() {
             let total = network.end_to_end(parameters, Output::Embedding);
@@ -359,6 +473,28 @@ impl Observer {
     }
 }
 
+fn dense_norm(layer: &Layer) -> (f64, f64) {
+    (layer.svd.values[0], layer.floor)
+}
+
+/// The floor of a product of maps with these spectral norms and floors: an error of one reaches it through the norms of
+/// all others.
+fn through(maps: &[(f64, f64)]) -> f64 {
+    (0..maps.len())
+        .map(|l| {
+            let others = maps.iter().enumerate().filter(|(m, _)| *m != l).map(|(_, (norm, _))| norm);
+            maps[l].1 * others.product::<f64>()
+        })
+        .sum()
+}
+
+/// The bias of the last layer, which is added to every embedding.
+fn last_bias(network: &Network, parameters: &[f64]) -> Option<Matrix> {
+    let (_, shape, _) = network.dense_layers().last()?;
+    let name = shape.bias.then(|| shape.bias_name())?;
+    network.named_parameters(parameters).into_iter().find(|(other, _)| *other == name).map(|(_, bias)| bias)
+}
+
 /// W_l W_lᵀ - W_{l+1}ᵀ W_{l+1}, which the flow of a linear network without biases conserves (Eq. 10).
 pub fn imbalance(inner: &Matrix, outer: &Matrix) -> Matrix {
     inner * inner.transpose() - outer.transpose() * outer
@@ -367,14 +503,6 @@ pub fn imbalance(inner: &Matrix, outer: &Matrix) -> Matrix {
 fn put_matrix(trajectory: &mut Trajectory, name: &str, matrix: &Matrix) {
     // Row-major in files.
     trajectory.put(name, &[matrix.nrows(), matrix.ncols()], matrix.transpose().as_slice());
-}
-
-/// The size of the terms that X is summed from: twice the mean squared distance of views from their mean.
-fn x_terms(objective: &Objective, views: &[f64]) -> f64 {
-    let dim = objective.network.input_dim();
-    let factor = covariance_factor(views, dim, true);
-    let samples = (views.len() / (2 * dim)) as f64;
-    2.0 * factor.norm_squared() * objective.reduction.factor(1.0, samples) / temperature(&objective.loss)
 }
 
 fn temperature(loss: &Loss) -> f64 {

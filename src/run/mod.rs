@@ -1,6 +1,8 @@
 //! Drives dynamics, calls observe between steps, schedules cells, and keeps their results.
 
 mod finding;
+mod population;
+mod prediction;
 mod schedule;
 mod simulate;
 mod store;

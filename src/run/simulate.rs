@@ -1,15 +1,22 @@
 //! One plan from its start to its end: connects loss, dynamics and observation.
 
-use crate::dynamics::{Descent, Integrator, Position, Snapshot, Tolerances, integrate};
+use super::population::{PopulationField, PopulationLandscape};
+use super::prediction::{GivenX, Prediction, covariances, measured_lifetimes};
+use crate::augment::Augmentation;
+use crate::data::Dataset;
+use crate::dynamics::{
+    Descent, Integrator, JacobianField, Position, Scheme, Snapshot, Tolerances, integrate,
+};
 use crate::encoder::Network;
-use crate::experiment::{Dynamics, Flow, Plan, Prepared};
+use crate::experiment::{Dynamics, Flow, FlowMethod, Plan, Prepared, Source};
 use crate::gradient::{GivenXFlow, Objective};
 use crate::loss::NORM_FLOOR;
-use crate::matrix::Matrix;
-use crate::observe::{Accuracy, Observer, SpectrumInputs};
+use crate::matrix::{DecompositionError, Matrix, symmetric_eigen, triangular_factor};
+use crate::observe::{Accuracy, Batch, Landscape, Observer, Quantity, SpectrumInputs};
 use crate::record::{Effort, Ending, Trajectory};
 use crate::seed::Stream;
 use crate::stream::{BatchStream, full_batch};
+use crate::theory::{Population, ViewCovariances};
 use std::cell::Cell;
 
 /// What a run leaves.
@@ -31,40 +38,200 @@ pub struct Simulation {
 
 /// Measures states as they come, and remembers the first failure.
 struct Recorder {
-    objective: Objective,
     observer: Observer,
+    prediction: Prediction,
     trajectory: Trajectory,
     failure: Option<String>,
     short: Option<(usize, f64)>,
 }
 
 impl Recorder {
-    fn record(&mut self, snapshot: Snapshot<'_>, views: &[f64], given_x: Option<&Matrix>) {
+    fn new(
+        plan: &Plan,
+        network: &Network,
+        parameters: &[f64],
+        views: Option<ViewCovariances>,
+        inputs: SpectrumInputs,
+    ) -> Result<Recorder, DecompositionError> {
+        let accuracy = match plan.dynamics() {
+            Dynamics::Flow(flow)
+            | Dynamics::FrozenX(flow)
+            | Dynamics::PrescribedX { flow, .. }
+            | Dynamics::Population { flow, .. } => Accuracy { rtol: flow.rtol, atol: flow.atol },
+            Dynamics::Gd { .. } | Dynamics::Sgd { .. } => Accuracy::default(),
+        };
+        let noisy_directions = views.as_ref().map(noisy_directions).transpose()?;
+        Ok(Recorder {
+            observer: Observer { quantities: plan.quantities(), accuracy, inputs, noisy_directions },
+            prediction: Prediction::new(plan, views, network, parameters),
+            trajectory: Trajectory::default(),
+            failure: None,
+            short: None,
+        })
+    }
+
+    /// Measures a state of `landscape`; `batch` is what the loss sees, d x 2N, where it sees samples.
+    fn record(
+        &mut self,
+        snapshot: Snapshot<'_>,
+        landscape: &mut dyn Landscape,
+        batch: Option<&[f64]>,
+        given_x: Option<&Matrix>,
+    ) {
         let at = (snapshot.time, snapshot.step);
-        let measured = self.observer.measure(
-            &mut self.objective,
-            snapshot.state,
-            views,
-            given_x,
-            at,
-            &mut self.trajectory,
-        );
+        let measured = self.observer.measure(landscape, snapshot.state, given_x, at, &mut self.trajectory);
         match measured {
-            Ok(0) => {}
-            Ok(count) => self.short = self.short.or(Some((count, snapshot.time))),
+            Ok(count) => {
+                if count > 0 {
+                    self.short = self.short.or(Some((count, snapshot.time)));
+                }
+                self.prediction.record(landscape, snapshot.state, batch, &mut self.trajectory);
+            }
             Err(error) if self.failure.is_none() => {
                 self.failure = Some(format!("not recorded at t = {}: {error}", snapshot.time));
             }
             Err(_) => {}
         }
     }
+
+    /// The results, with what is known only once the run is over.
+    fn finish(
+        mut self,
+        (network, parameters): (Network, Vec<f64>),
+        (ending, effort): (Ending, Effort),
+        given: Option<&GivenX>,
+        batch: Option<&[f64]>,
+        is_population: bool,
+    ) -> Simulation {
+        self.prediction.finish(given, batch, &mut self.trajectory);
+        if self.observer.quantities.contains(&Quantity::Lifetime) {
+            measured_lifetimes(&mut self.trajectory);
+        }
+        let mut warnings: Vec<String> = self.failure.into_iter().collect();
+        if let Some((count, time)) = self.short {
+            warnings.push(format!(
+                "embeddings shorter than {NORM_FLOOR:e} were divided by it instead of their norm, {count} at t = {time} first"
+            ));
+        }
+        warnings.append(&mut self.prediction.warnings);
+        warnings.extend(stiffness_advice(&effort, is_population));
+        Simulation { trajectory: self.trajectory, network, parameters, ending, effort, warnings }
+    }
+}
+
+/// Steps limited by stability from which on a run is called stiff: fewer cost less than a change of the method.
+const STIFF_STEPS: u64 = 1000;
+
+/// What to do where stability and not accuracy limited most steps of an explicit method.
+fn stiffness_advice(effort: &Effort, is_population: bool) -> Option<String> {
+    if effort.stiff_steps < STIFF_STEPS || 2 * effort.stiff_steps < effort.steps {
+        return None;
+    }
+    let remedy = if is_population {
+        "method = \"rodas5p\" is not limited so; it pays where it saves more than a factorisation of all weights costs a step"
+    } else {
+        "gradient_norm ends a run that has come to rest; only dynamics = \"population\" has a stiff method"
+    };
+    Some(format!(
+        "the flow is stiff: stability, not accuracy, limited {} of {} steps; {remedy}",
+        effort.stiff_steps, effort.steps
+    ))
+}
+
+/// An orthonormal basis of the range of the noise covariance (d x r).
+fn noisy_directions(views: &ViewCovariances) -> Result<Matrix, DecompositionError> {
+    let eigen = symmetric_eigen(views.noise())?;
+    let largest = eigen.values.last().copied().unwrap_or(0.0);
+    let rounding = f64::EPSILON * eigen.values.len() as f64 * largest;
+    let noisy = eigen.values.iter().filter(|value| **value > rounding).count();
+    // Ascending: the noisy ones are the last.
+    Ok(eigen.vectors.columns(eigen.values.len() - noisy, noisy).into_owned())
+}
+
+/// A run that could not start.
+fn unstarted(network: Network, parameters: Vec<f64>, error: DecompositionError) -> Simulation {
+    Simulation {
+        trajectory: Trajectory::default(),
+        network,
+        parameters,
+        ending: Ending::NonFinite { time: 0.0, step: 0 },
+        effort: Effort::default(),
+        warnings: vec![format!("the inputs have no spectrum: {error}")],
+    }
 }
 
 /// Runs `plan` on what it was prepared with. `interrupted` is told the training time and asked after every step.
 pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bool) -> Simulation {
+    let Prepared { source, network, parameters } = prepared;
+    match source {
+        Source::Samples { data, augmentation } => {
+            on_samples(plan, (data, augmentation), network, parameters, interrupted)
+        }
+        Source::Population(views) => in_population(plan, views, network, parameters, interrupted),
+    }
+}
+
+/// The flow on infinitely many samples.
+fn in_population(
+    plan: &Plan,
+    views: ViewCovariances,
+    network: Network,
+    mut parameters: Vec<f64>,
+    interrupted: &dyn Fn(f64) -> bool,
+) -> Simulation {
+    let Dynamics::Population { flow, batch } = plan.dynamics() else {
+        unreachable!("only this kind of dynamics is prepared without samples")
+    };
+    let population = || {
+        // Plans are checked when they are read, so the limit exists; see `experiment`.
+        let limit = Population::new(&plan.loss().0, views.clone()).expect("a checked plan");
+        match batch {
+            Some(batch) => limit.with_batch(batch as f64).expect("a checked plan"),
+            None => limit,
+        }
+    };
+    let factor = symmetric_eigen(&views.pooled())
+        .map(|eigen| triangular_factor(&eigen.map(|value| value.max(0.0).sqrt())));
+    let recorder = factor
+        .and_then(SpectrumInputs::of_covariance)
+        .and_then(|inputs| Recorder::new(plan, &network, &parameters, Some(views.clone()), inputs));
+    let mut recorder = match recorder {
+        Ok(recorder) => recorder,
+        Err(error) => return unstarted(network, parameters, error),
+    };
+    let mut landscape = PopulationLandscape { network: network.clone(), population: population() };
     let clock = Cell::new(0.0);
     let interrupted = &|| interrupted(clock.get());
-    let Prepared { data, augmentation, network, mut parameters } = prepared;
+    let mut field = PopulationField::new(&network, population(), &clock);
+    let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
+        recorder.record(snapshot, &mut landscape, None, None);
+    };
+    let result = match flow.method {
+        FlowMethod::Explicit(_) => {
+            let mut explicit = |time: f64, theta: &[f64], out: &mut [f64]| field.evaluate(time, theta, out);
+            run_flow(&flow, &mut parameters, &mut explicit, plan, &mut recorder, record, interrupted)
+        }
+        FlowMethod::Rosenbrock(method) => {
+            let tolerances = Tolerances::new(flow.rtol, flow.atol);
+            let integrator =
+                Integrator::rosenbrock(method, tolerances, 0.0, &parameters, flow.time_end, flow.max_steps);
+            drive(integrator, &flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
+        }
+    };
+    drop(field);
+    recorder.finish((network, parameters), result, None, None, true)
+}
+
+/// Any dynamics on a fixed batch or on fresh ones.
+fn on_samples(
+    plan: &Plan,
+    (data, augmentation): (Dataset, Augmentation),
+    network: Network,
+    mut parameters: Vec<f64>,
+    interrupted: &dyn Fn(f64) -> bool,
+) -> Simulation {
+    let clock = Cell::new(0.0);
+    let interrupted = &|| interrupted(clock.get());
     let (loss, reduction) = plan.loss();
     let dynamics = plan.dynamics();
     let sgd = matches!(dynamics, Dynamics::Sgd { .. });
@@ -74,31 +241,12 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
     } else {
         views.clone()
     };
-    let accuracy = match &dynamics {
-        Dynamics::Flow(flow) | Dynamics::FrozenX(flow) | Dynamics::PrescribedX { flow, .. } => {
-            Accuracy { rtol: flow.rtol, atol: flow.atol }
-        }
-        Dynamics::Gd { .. } | Dynamics::Sgd { .. } => Accuracy::default(),
-    };
-    let inputs = match SpectrumInputs::new(&network, spectrum_inputs) {
-        Ok(inputs) => inputs,
-        Err(error) => {
-            return Simulation {
-                trajectory: Trajectory::default(),
-                network,
-                parameters,
-                ending: Ending::NonFinite { time: 0.0, step: 0 },
-                effort: Effort::default(),
-                warnings: vec![format!("the inputs have no spectrum: {error}")],
-            };
-        }
-    };
-    let mut recorder = Recorder {
-        objective: Objective::new(network.clone(), loss, reduction),
-        observer: Observer { quantities: plan.quantities(), accuracy, inputs },
-        trajectory: Trajectory::default(),
-        failure: None,
-        short: None,
+    let recorder = SpectrumInputs::new(&network, spectrum_inputs).and_then(|inputs| {
+        Recorder::new(plan, &network, &parameters, covariances(&data, &augmentation), inputs)
+    });
+    let mut recorder = match recorder {
+        Ok(recorder) => recorder,
+        Err(error) => return unstarted(network, parameters, error),
     };
     if let Some(components) = &data.components {
         let constants = &mut recorder.trajectory.constants;
@@ -109,10 +257,16 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
         constants.insert("pca_retained".into(), (vec![], vec![components.retained]));
     }
 
+    let mut observed_objective = Objective::new(network.clone(), loss, reduction);
+    let mut measure = |snapshot: Snapshot<'_>, recorder: &mut Recorder, views: &[f64], x: Option<&Matrix>| {
+        let mut batch = Batch { objective: &mut observed_objective, views };
+        recorder.record(snapshot, &mut batch, Some(views), x);
+    };
+    let mut given_x = None;
     let mut objective = Objective::new(network.clone(), loss, reduction);
     // Plans are checked when they are read, so recording times exist; see `experiment`.
     let recording = plan.recording();
-    let (ending, effort) = match &dynamics {
+    let result = match &dynamics {
         Dynamics::Flow(flow) => {
             let mut field = |time: f64, theta: &[f64], out: &mut [f64]| {
                 clock.set(time);
@@ -120,7 +274,7 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
                 out.iter_mut().for_each(|value| *value = -*value);
             };
             let record =
-                |snapshot: Snapshot<'_>, recorder: &mut Recorder| recorder.record(snapshot, &views, None);
+                |snapshot: Snapshot<'_>, recorder: &mut Recorder| measure(snapshot, recorder, &views, None);
             run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
         }
         Dynamics::FrozenX(flow) => {
@@ -130,9 +284,13 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
                 clock.set(time);
                 given.derivative(theta, &x, out);
             };
-            let record =
-                |snapshot: Snapshot<'_>, recorder: &mut Recorder| recorder.record(snapshot, &views, Some(&x));
-            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
+            let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
+                measure(snapshot, recorder, &views, Some(&x));
+            };
+            let result =
+                run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted);
+            given_x = Some(GivenX { start: x, decay: 0.0 });
+            result
         }
         Dynamics::PrescribedX { eigenvalues, decay, flow } => {
             let start = nalgebra::DVector::from_column_slice(eigenvalues);
@@ -148,9 +306,9 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
                 given.derivative(theta, &current, out);
             };
             let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
-                let x = x(snapshot.time);
-                recorder.record(snapshot, &views, Some(&x));
+                measure(snapshot, recorder, &views, Some(&x(snapshot.time)));
             };
+            given_x = Some(GivenX { start: x(0.0), decay: *decay });
             run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
         }
         Dynamics::Gd { rate, steps, gradient_norm } => {
@@ -167,7 +325,7 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
                 &recorded,
                 *gradient_norm,
                 interrupted,
-                &mut |snapshot| recorder.record(snapshot, &views, None),
+                &mut |snapshot| measure(snapshot, &mut recorder, &views, None),
             );
             parameters = position.theta.clone();
             (ending, position.effort())
@@ -192,19 +350,15 @@ pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bo
                     } else {
                         observed.views(snapshot.step, &mut observed_views);
                     }
-                    recorder.record(snapshot, &observed_views, None);
+                    measure(snapshot, &mut recorder, &observed_views, None);
                 });
             parameters = position.theta.clone();
             (ending, position.effort())
         }
+        Dynamics::Population { .. } => unreachable!("the population has no samples"),
     };
-    let mut warnings: Vec<String> = recorder.failure.into_iter().collect();
-    if let Some((count, time)) = recorder.short {
-        warnings.push(format!(
-            "embeddings shorter than {NORM_FLOOR:e} were divided by it instead of their norm, {count} at t = {time} first"
-        ));
-    }
-    Simulation { trajectory: recorder.trajectory, network, parameters, ending, effort, warnings }
+    let batch = (!sgd).then_some(views.as_slice());
+    recorder.finish((network, parameters), result, given_x.as_ref(), batch, false)
 }
 
 fn run_flow(
@@ -213,13 +367,28 @@ fn run_flow(
     field: &mut impl FnMut(f64, &[f64], &mut [f64]),
     plan: &Plan,
     recorder: &mut Recorder,
+    record: impl FnMut(Snapshot<'_>, &mut Recorder),
+    interrupted: &dyn Fn() -> bool,
+) -> (Ending, Effort) {
+    let FlowMethod::Explicit(method) = flow.method else { unreachable!("only a population has a Jacobian") };
+    let tolerances = Tolerances::new(flow.rtol, flow.atol);
+    let integrator = Integrator::new(method, tolerances, 0.0, parameters, flow.time_end, flow.max_steps);
+    drive(integrator, flow, parameters, field, plan, recorder, record, interrupted)
+}
+
+/// From the start of `integrator` to its end, with records at the plan's times.
+#[allow(clippy::too_many_arguments)] // what a run consists of, connected in one place
+fn drive<F, S: Scheme<F>>(
+    mut integrator: Integrator<S>,
+    flow: &Flow,
+    parameters: &mut Vec<f64>,
+    field: &mut F,
+    plan: &Plan,
+    recorder: &mut Recorder,
     mut record: impl FnMut(Snapshot<'_>, &mut Recorder),
     interrupted: &dyn Fn() -> bool,
 ) -> (Ending, Effort) {
     let times = plan.recording().times(flow.time_end).unwrap_or_default();
-    let tolerances = Tolerances::new(flow.rtol, flow.atol);
-    let mut integrator =
-        Integrator::new(flow.method, tolerances, 0.0, parameters, flow.time_end, flow.max_steps);
     let ending =
         integrate(&mut integrator, field, &times, flow.gradient_norm, interrupted, &mut |snapshot| {
             record(snapshot, recorder);

@@ -2,6 +2,8 @@
 //! the flow falls apart into scalar equations.
 
 use super::quadrature::integral;
+use crate::augment::Sides;
+use crate::loss::Loss;
 
 /// Relative accuracy of the quadrature behind times and values.
 const ACCURACY: f64 = 1e-12;
@@ -32,6 +34,21 @@ pub enum Rate {
 }
 
 impl Rate {
+    /// The rate along a direction with these variances of samples and of one noise draw; nothing for the cosine loss.
+    pub fn of(loss: &Loss, data: f64, noise: f64, sides: Sides) -> Option<Rate> {
+        let (first, draws) = match sides {
+            Sides::One => (data, 1.0),
+            Sides::Two => (data + noise, 2.0),
+        };
+        match loss {
+            Loss::Euclidean(_) => Some(Rate::Euclidean { first, difference: draws * noise }),
+            Loss::Dot(loss) => {
+                Some(Rate::Dot { data, first, second: data + noise, temperature: loss.temperature })
+            }
+            Loss::Cosine(_) => None,
+        }
+    }
+
     /// f(m).
     pub fn at(&self, m: f64) -> f64 {
         match *self {
@@ -66,7 +83,11 @@ impl Rate {
                 (2.0 - ratio) / ((2.0 + u) * u * first)
             }
             Rate::Dot { data, first, second, temperature } => {
-                if data == 0.0 { 0.0 } else { temperature * data / (first * second) }
+                if data == 0.0 {
+                    0.0
+                } else {
+                    temperature * data / (first * second)
+                }
             }
             Rate::Constant(rate) => match rate {
                 rate if rate > 0.0 => f64::INFINITY,

@@ -215,6 +215,29 @@ impl Population {
         }
     }
 
+    /// How many samples a batch needs at least for the limit to describe it: max(g, h), with g as
+    /// [`Population::pair_weight`] and h = E k₂/Z², the mean square of the softmax kernel over the square of its mean.
+    ///
+    /// Eq. 2: h = det(I + Σ_v M)^{3/2} / det(I + 3 Σ_v M)^{1/2}. Dot product: det(I - 2 S_1 S_2/τ²)^{-1/2} with S = W Σ Wᵀ of
+    /// both views, infinite from 2 S_1 S_2 = τ² on in any direction.
+    pub fn samples_needed(&self, w: &Matrix) -> f64 {
+        let spread = match self.kind {
+            Kind::Euclidean => {
+                let image = w * self.views.first_factor();
+                match (inverse_of_gram(&image, 1.0), inverse_of_gram(&image, 3.0)) {
+                    (Some((_, once)), Some((_, thrice))) => (1.5 * once - 0.5 * thrice).exp(),
+                    _ => f64::NAN,
+                }
+            }
+            Kind::Dot { temperature } => {
+                let first = w * self.views.first() * w.transpose();
+                let second = w * &self.second * w.transpose();
+                gaussian_integral(&first, &(second * (2.0 / (temperature * temperature))))
+            }
+        };
+        self.pair_weight(w).max(spread)
+    }
+
     /// g = lim N E α_ii, how much more a sample weighs its own second view than a stranger; 1 at W = 0.
     ///
     /// The limit describes N samples only where N ≫ g. Eq. 2: g = det(I + Σ_v M) / det(I + Σ_a M)^q with q = ½ for one-sided
@@ -226,9 +249,7 @@ impl Population {
                 let data = inverse_of_gram(&(w * self.views.first_factor()), 1.0);
                 let noise = inverse_of_gram(&(w * self.views.noise_factor()), 1.0);
                 match (data, noise) {
-                    (Some((_, data)), Some((_, noise))) => {
-                        (data - 0.5 * self.views.draws() * noise).exp()
-                    }
+                    (Some((_, data)), Some((_, noise))) => (data - 0.5 * self.views.draws() * noise).exp(),
                     _ => f64::NAN,
                 }
             }

@@ -87,7 +87,9 @@ mod tests {
         let exact = 2.0 * (1e4f64).atan();
         assert!((integral(&peak, -1.0, 1.0, 1e-12) / exact - 1.0).abs() < 1e-11);
         let growth = |x: f64| x.exp();
-        assert!((integral(&growth, -30.0, 5.0, 1e-13) / (5.0f64.exp() - (-30.0f64).exp()) - 1.0).abs() < 1e-12);
+        assert!(
+            (integral(&growth, -30.0, 5.0, 1e-13) / (5.0f64.exp() - (-30.0f64).exp()) - 1.0).abs() < 1e-12
+        );
         assert_eq!(integral(&growth, 1.0, 1.0, 1e-12), 0.0);
     }
 

@@ -18,6 +18,8 @@ pub struct Separability {
     pub upper: f64,
     /// Evaluations of the loss.
     pub evaluations: usize,
+    /// Whether the batch is separable, by these bounds; nothing where they do not decide.
+    pub verdict: Option<bool>,
 }
 
 /// Upper bounds below this, relative to the mean squared distance of samples, are taken for zero: the minimum that proves
@@ -25,10 +27,8 @@ pub struct Separability {
 const ZERO: f64 = 1e-9;
 
 impl Separability {
-    /// Whether the batch is separable; nothing where `most` evaluations did not decide.
-    ///
-    /// `scale` is the mean squared distance of the samples from their mean.
-    pub fn verdict(&self, scale: f64) -> Option<bool> {
+    /// What the bounds say, where samples have the mean squared distance `scale` from their mean.
+    fn decide(&self, scale: f64) -> Option<bool> {
         if self.lower > 0.0 {
             Some(true)
         } else if self.upper <= ZERO * scale {
@@ -48,7 +48,8 @@ pub fn separability(views: &[f64], dim: usize, most: usize) -> Result<Separabili
     let loss = Loss::Euclidean(InfonceEuclidean);
     let mut workspace = Workspace::default();
     let mut images = vec![0.0; views.len()];
-    let mut result = Separability { lower: f64::NEG_INFINITY, upper: f64::INFINITY, evaluations: 0 };
+    let mut result =
+        Separability { lower: f64::NEG_INFINITY, upper: f64::INFINITY, evaluations: 0, verdict: None };
     let mut since = 0;
     let root = |m: &Matrix| -> Matrix {
         symmetric_eigen(m).map_or_else(|_| m * f64::NAN, |eigen| eigen.map(|value| value.max(0.0).sqrt()))
@@ -88,14 +89,15 @@ pub fn separability(views: &[f64], dim: usize, most: usize) -> Result<Separabili
             if total > 0.0 && point.largest_eigenvalue.is_finite() {
                 result.upper = result.upper.min(point.largest_eigenvalue / total);
             }
-            result.verdict(scale).is_some()
+            result.verdict = result.decide(scale);
+            result.verdict.is_some()
         },
     )?;
     Ok(result)
 }
 
 /// Mean squared distance of the first views from their mean.
-pub(crate) fn mean_square(views: &[f64], dim: usize) -> f64 {
+fn mean_square(views: &[f64], dim: usize) -> f64 {
     let first = &views[..views.len() / 2];
     let count = (first.len() / dim) as f64;
     (0..dim)
