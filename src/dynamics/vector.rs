@@ -36,11 +36,37 @@ pub(super) fn scaled_sum(out: &mut [f64], h: f64, weights: &[f64], stages: &[f64
 
 fn weighted_sum(out: &mut [f64], weights: &[f64], stages: &[f64], length: usize, start: usize) {
     out.fill(0.0);
-    for (j, &weight) in weights.iter().enumerate().filter(|&(_, &weight)| weight != 0.0) {
-        let stage = &stages[j * length + start..][..out.len()];
-        for (out, stage) in out.iter_mut().zip(stage) {
-            *out += weight * stage;
+    let count = out.len();
+    let mut terms = weights
+        .iter()
+        .enumerate()
+        .filter(|&(_, &weight)| weight != 0.0)
+        .map(|(j, &weight)| (weight, &stages[j * length + start..][..count]));
+    // Several stages in one pass: the sum is loaded and stored less often, in the same order of summation.
+    while let Some(first) = terms.next() {
+        match (terms.next(), terms.next(), terms.next()) {
+            (Some(second), Some(third), Some(fourth)) => add_four(out, [first, second, third, fourth]),
+            (second, third, fourth) => {
+                for (weight, stage) in [Some(first), second, third, fourth].into_iter().flatten() {
+                    add_one(out, weight, stage);
+                }
+            }
         }
+    }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn add_four(out: &mut [f64], terms: [(f64, &[f64]); 4]) {
+    let [(a, s0), (b, s1), (c, s2), (d, s3)] = terms;
+    for ((((out, s0), s1), s2), s3) in out.iter_mut().zip(s0).zip(s1).zip(s2).zip(s3) {
+        *out = *out + a * s0 + b * s1 + c * s2 + d * s3;
+    }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn add_one(out: &mut [f64], weight: f64, stage: &[f64]) {
+    for (out, stage) in out.iter_mut().zip(stage) {
+        *out += weight * stage;
     }
 }
 

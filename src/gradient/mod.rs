@@ -151,6 +151,7 @@ impl Objective {
 #[derive(Debug)]
 pub struct GivenXFlow {
     shapes: Vec<(usize, usize, usize)>,
+    /// W_l … W_1.
     forward: Vec<Matrix>,
     backward: Matrix,
     scratch: Matrix,
@@ -163,8 +164,7 @@ impl GivenXFlow {
             network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
         assert_eq!(shapes.len(), network.stages().len(), "a flow under a given X has dense layers only");
         let d = network.input_dim();
-        let mut forward = vec![Matrix::identity(d, d)];
-        forward.extend(shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)));
+        let forward = shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)).collect();
         GivenXFlow { shapes, forward, backward: Matrix::zeros(0, 0), scratch: Matrix::zeros(0, 0) }
     }
 
@@ -188,20 +188,26 @@ impl GivenXFlow {
             View::new(&parameters[offset..offset + rows * columns], rows, columns)
         };
         let depth = self.shapes.len();
-        for l in 0..depth {
-            let (before, after) = self.forward.split_at_mut(l + 1);
-            product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer(l), View::from(&before[l]));
+        let (rows, columns, offset) = self.shapes[0];
+        let first = &parameters[offset..offset + rows * columns];
+        self.forward[0].as_mut_slice().copy_from_slice(first);
+        for l in 1..depth {
+            let (before, after) = self.forward.split_at_mut(l);
+            let before = View::from(&before[l - 1]);
+            product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer(l), before);
         }
-        let total = &self.forward[depth];
+        let total = &self.forward[depth - 1];
         let d = total.ncols();
         self.backward.resize_mut(total.nrows(), d, 0.0);
         times_x(total, self.backward.as_mut_slice());
         for l in (0..depth).rev() {
             let (rows, columns, offset) = self.shapes[l];
-            let before = View::from(&self.forward[l]).transpose();
             let target = &mut out[offset..offset + rows * columns];
-            product(target, Destination::Replace, 1.0, View::from(&self.backward), before);
-            if l > 0 {
+            if l == 0 {
+                target.copy_from_slice(self.backward.as_slice());
+            } else {
+                let before = View::from(&self.forward[l - 1]).transpose();
+                product(target, Destination::Replace, 1.0, View::from(&self.backward), before);
                 self.scratch.resize_mut(columns, d, 0.0);
                 let transposed = layer(l).transpose();
                 let backward = View::from(&self.backward);

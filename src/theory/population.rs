@@ -53,9 +53,59 @@ pub struct Population {
     views: ViewCovariances,
     difference: Matrix,
     second: Matrix,
+    times_factor: RightFactor,
+    times_difference: RightFactor,
     /// Batch size whose 1/B term is added; none in the limit itself.
     batch: Option<f64>,
     buffers: Buffers,
+}
+
+/// A d x r matrix to multiply by from the right, which costs nothing where it is diagonal.
+#[derive(Debug)]
+enum RightFactor {
+    Diagonal(Vec<f64>),
+    Full(Matrix),
+}
+
+impl RightFactor {
+    fn new(matrix: &Matrix) -> Self {
+        let off_diagonal = || (0..matrix.ncols()).flat_map(|j| (0..matrix.nrows()).map(move |i| (i, j)));
+        if matrix.is_square() && off_diagonal().all(|(i, j)| i == j || matrix[(i, j)] == 0.0) {
+            RightFactor::Diagonal((0..matrix.nrows()).map(|k| matrix[(k, k)]).collect())
+        } else {
+            RightFactor::Full(matrix.clone())
+        }
+    }
+
+    /// Writes `scale` times `from` (p rows) times the matrix, or its transpose, to `out`, or adds it.
+    fn apply(
+        &self,
+        out: &mut [f64],
+        how: Destination,
+        scale: f64,
+        from: &[f64],
+        rows: usize,
+        transposed: bool,
+    ) {
+        match self {
+            RightFactor::Diagonal(diagonal) => {
+                for ((out, from), factor) in
+                    out.chunks_exact_mut(rows).zip(from.chunks_exact(rows)).zip(diagonal)
+                {
+                    let factor = scale * factor;
+                    match how {
+                        Destination::Replace => out.iter_mut().zip(from).for_each(|(o, x)| *o = factor * x),
+                        Destination::Add => out.iter_mut().zip(from).for_each(|(o, x)| *o += factor * x),
+                    }
+                }
+            }
+            RightFactor::Full(matrix) => {
+                let view = View::from(matrix);
+                let view = if transposed { view.transpose() } else { view };
+                product(out, how, scale, View::new(from, rows, from.len() / rows), view);
+            }
+        }
+    }
 }
 
 /// Memory for one shape of W.
@@ -96,7 +146,18 @@ impl Population {
         };
         let (difference, second) = (views.difference(), views.second());
         let buffers = Buffers::new(1, views.first_factor().ncols());
-        Ok(Population { kind, views, difference, second, batch: None, buffers })
+        let times_factor = RightFactor::new(views.first_factor());
+        let times_difference = RightFactor::new(&difference);
+        Ok(Population {
+            kind,
+            views,
+            difference,
+            second,
+            times_factor,
+            times_difference,
+            batch: None,
+            buffers,
+        })
     }
 
     /// The expected loss of a fresh batch of `batch` samples to order 1/B, instead of the limit B → ∞ (Eq. 2 only).
@@ -125,13 +186,19 @@ impl Population {
         let rows = w.nrows();
         match self.kind {
             Kind::Euclidean => {
-                let factor = View::from(self.views.first_factor());
                 let columns = self.views.first_factor().ncols();
                 if self.buffers.rows != rows {
                     self.buffers = Buffers::new(rows, columns);
                 }
                 let buffers = &mut self.buffers;
-                product(&mut buffers.image, Destination::Replace, 1.0, View::from(w), factor);
+                self.times_factor.apply(
+                    &mut buffers.image,
+                    Destination::Replace,
+                    1.0,
+                    w.as_slice(),
+                    rows,
+                    false,
+                );
                 let image = View::new(&buffers.image, rows, columns);
                 // (I + K Kᵀ)⁻¹ K = K (I + Kᵀ K)⁻¹: the smaller of the two is inverted.
                 let wide = rows <= columns;
@@ -153,9 +220,8 @@ impl Population {
                 shrink(image, &mut buffers.once);
                 shrink(View::new(&buffers.once, rows, columns), &mut buffers.twice);
                 buffers.twice.iter_mut().zip(&buffers.once).for_each(|(sum, term)| *sum += term);
-                let twice = View::new(&buffers.twice, rows, columns);
-                product(out, Destination::Replace, 1.0, twice, factor.transpose());
-                product(out, Destination::Add, -1.0, View::from(w), View::from(&self.difference));
+                self.times_factor.apply(out, Destination::Replace, 1.0, &buffers.twice, rows, true);
+                self.times_difference.apply(out, Destination::Add, -1.0, w.as_slice(), rows, false);
                 if let Some(batch) = self.batch {
                     let correction = self.correction(w).1;
                     product(out, Destination::Add, 1.0 / batch, View::from(w), View::from(&correction));

@@ -8,7 +8,7 @@ const RULE: [(f64, f64, f64); 8] = [
     (0.864_864_423_359_769_1, 0.104_790_010_322_250_19, 0.0),
     (0.741_531_185_599_394_4, 0.140_653_259_715_525_92, 0.279_705_391_489_276_64),
     (0.586_087_235_467_691_1, 0.169_004_726_639_267_9, 0.0),
-    (0.405_845_151_377_397_2, 0.190_350_578_064_785_42, 0.381_830_050_505_118_94),
+    (0.405_845_151_377_397_2, 0.190_350_578_064_785_42, 0.381_830_050_505_118_9),
     (0.207_784_955_007_898_47, 0.204_432_940_075_298_89, 0.0),
     (0.0, 0.209_482_141_084_727_82, 0.417_959_183_673_469_4),
 ];
@@ -39,7 +39,8 @@ fn refine(
     depth: u32,
 ) -> f64 {
     // Neither a share of the first estimate, which may be far off, nor of the part itself alone ends the recursion too early.
-    if !(error > absolute.max(relative * whole.abs())) || depth == DEEPEST {
+    let good = error <= absolute.max(relative * whole.abs());
+    if good || error.is_nan() || depth == DEEPEST {
         return whole;
     }
     let middle = 0.5 * (a + b);
