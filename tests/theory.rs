@@ -619,6 +619,14 @@ fn the_path_of_a_mode_and_its_time_are_inverse_and_the_logistic_one_is_closed() 
         let s = Mode { depth: 1, rate }.path(m0.sqrt(), &[time])[0];
         assert!((s * s / exact - 1.0).abs() < 1e-10, "t = {time}");
     }
+    // Long after its arrival a mode is where its limit is, and one that vanishes is 0.
+    for depth in [1, 4] {
+        let mode = Mode { depth, rate: Rate::Euclidean { first: 1.0, difference: 0.5 } };
+        let path = mode.path(1e-3, &[1e4, 1e6, 1e9, 1e300]);
+        assert!(path.iter().all(|s| (s / mode.limit() - 1.0).abs() < 1e-14), "{path:?}");
+    }
+    let gone = Mode { depth: 1, rate: Rate::Euclidean { first: 1.0, difference: 3.0 } }.path(0.5, &[1e4]);
+    assert!(gone[0] < 1e-250);
     // A mode never reaches what lies beyond its limit, or behind it.
     let mode = Mode { depth: 2, rate: Rate::Euclidean { first: 1.0, difference: 1.0 } };
     assert!(mode.time(0.1, 0.8).is_infinite() && mode.time(0.1, 0.05).is_infinite());

@@ -34,6 +34,12 @@ const KEYS: &[Key] = &[
         about: "Whether layers have biases",
     },
     Key {
+        name: "bias_norm",
+        value: ValueType::NON_NEGATIVE,
+        presence: Presence::Optional,
+        about: "Euclidean norm to which every bias is scaled at the start; a bias that starts at 0 gets a random direction",
+    },
+    Key {
         name: "init",
         value: ValueType::OneOf(initialisation::KINDS),
         presence: Presence::Required,
@@ -153,6 +159,15 @@ pub struct Network {
     parameter_count: usize,
 }
 
+/// Scales `bias` to `norm`; a bias of zero takes its direction from `generator`.
+fn scale_bias(bias: &mut [f64], norm: f64, generator: &mut impl rand::Rng) {
+    if bias.iter().all(|value| *value == 0.0) {
+        bias.iter_mut().for_each(|value| *value = generator.sample(StandardNormal));
+    }
+    let length = bias.iter().map(|value| value * value).sum::<f64>().sqrt();
+    bias.iter_mut().for_each(|value| *value *= norm / length);
+}
+
 /// Values between the stages of a network, for one batch of columns.
 #[derive(Debug, Default)]
 pub struct Activations {
@@ -175,7 +190,13 @@ impl Network {
             .map(|(l, w)| Shape { name: format!("W{}", l + 1), rows: w[1], columns: w[0], bias })
             .collect();
         let init = settings.table("init");
-        let layers = Initialisation::from_settings(init).draw(&chain, Stream::Init, seed, init)?;
+        let mut layers = Initialisation::from_settings(init).draw(&chain, Stream::Init, seed, init)?;
+        if let Some(norm) = settings.optional_number("bias_norm") {
+            for (index, (_, bias)) in layers.iter_mut().enumerate() {
+                let Some(bias) = bias else { continue };
+                scale_bias(bias, norm, &mut seed.generator(Stream::Init, (1 << 33) + index as u64));
+            }
+        }
         let mut network =
             Network { stages: Vec::new(), widths: vec![widths[0]], encoder_stages: 0, parameter_count: 0 };
         let mut parameters = Vec::new();
@@ -236,6 +257,11 @@ impl Network {
         if widths.len() > MOST_LAYERS + 1 {
             let message = format!("{} layers; allowed: at most {MOST_LAYERS}", widths.len() - 1);
             return Err(settings.problem("widths", message));
+        }
+        if settings.has("bias_norm") && !settings.flag("bias") {
+            let message =
+                "bias_norm scales biases, and this encoder has none; allowed: bias_norm with bias = true";
+            return Err(settings.problem("bias_norm", message));
         }
         let width = widths[widths.len() - 1];
         let projector = settings.table("projector");

@@ -218,12 +218,15 @@ impl Mode {
 
     /// The place on the way at `time`, from an earlier place and its time.
     fn advance(&self, way: Way, mut z: f64, mut reached: f64, time: f64) -> (f64, f64) {
-        // Beyond this, log s has no digits left to gain, or s has left the range of numbers.
-        const FARTHEST: f64 = 800.0;
+        // Beyond this the distance from the limit is below e^-60 of what it was, or s leaves the range of numbers.
+        let farthest = match way {
+            Way::Limit { .. } => 60.0,
+            Way::Open { .. } => 650.0,
+        };
         let mut step = 0.25;
         // Strides until the next one would go too far.
         let mut next = loop {
-            if z >= FARTHEST {
+            if z >= farthest {
                 return (z, time);
             }
             let later = reached + self.elapsed(way, z, z + step);
