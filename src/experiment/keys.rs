@@ -222,6 +222,71 @@ const OF: Key = Key {
     about: "Which spectrum: w1, w2, …, p1, …, end-to-end, embedding or representation",
 };
 
+const VALUE: Key = Key {
+    name: "value",
+    value: ValueType::Text,
+    presence: Presence::Required,
+    about: "Name of the array that is shown, such as sigma_end_to_end; `contraflow list arrays` has them",
+};
+
+const RANK: Key = Key {
+    name: "rank",
+    value: ValueType::Integer { min: 1, max: 1_000_000_000 },
+    presence: Presence::Optional,
+    about: "Which entry of the array's row, counted from 1; absent: the last one, the smallest singular value",
+};
+
+const RELATIVE: Key = Key {
+    name: "relative",
+    value: ValueType::Flag,
+    presence: Presence::Default(Constant::Flag(false)),
+    about: "Whether the value, and what predicts it, is divided by the value at the start",
+};
+
+const THEORY: Key = Key {
+    name: "theory",
+    value: ValueType::Text,
+    presence: Presence::Optional,
+    about: "Name of an array that predicts the value, of the same rank; dashed, in the shade of what it predicts",
+};
+
+const EACH: Key = Key {
+    name: "each",
+    value: ValueType::Texts,
+    presence: Presence::Optional,
+    about: "Swept keys of which every value has a figure of its own, with the value in its files' name",
+};
+
+const X_LABEL: Key = Key {
+    name: "x_label",
+    value: ValueType::Text,
+    presence: Presence::Optional,
+    about: "Title of the horizontal axis; absent: made of what it shows",
+};
+
+const Y_LABEL: Key = Key {
+    name: "y_label",
+    value: ValueType::Text,
+    presence: Presence::Optional,
+    about: "Title of the vertical axis; absent: made of what it shows",
+};
+
+const SCALES: ValueType = ValueType::Choice(&["log", "linear"]);
+
+const X_SCALE: Key = Key {
+    name: "x_scale",
+    value: SCALES,
+    presence: Presence::Default(Constant::Text("log")),
+    about: "Scale of the horizontal axis; a logarithmic one has no place for 0",
+};
+
+const Y_SCALE: Key = Key {
+    name: "y_scale",
+    value: SCALES,
+    presence: Presence::Default(Constant::Text("log")),
+    about: "Scale of the vertical axis",
+};
+
 /// The kinds of figure that an experiment file can name.
 pub const FIGURES: &[Kind] = &[
     Kind {
@@ -260,6 +325,125 @@ pub const FIGURES: &[Kind] = &[
         ],
         about: "Heat map of the absolute alignment matrix at the end, median over repeats",
         source: "Jing et al. 2022, Figure 5",
+    },
+    Kind {
+        name: "against",
+        keys: &[
+            VALUE,
+            RANK,
+            RELATIVE,
+            Key {
+                name: "x",
+                value: ValueType::Text,
+                presence: Presence::Required,
+                about: "Swept key on the horizontal axis, such as augment.variance; encoder.widths is the number of layers, \
+                        and \"start\" the value itself at the start",
+            },
+            Key {
+                name: "at",
+                value: ValueType::NON_NEGATIVE_NUMBERS,
+                presence: Presence::Optional,
+                about: "Recorded training times, a series each; absent: the end of the run",
+            },
+            THEORY,
+            Key {
+                name: "limit",
+                value: ValueType::Text,
+                presence: Presence::Optional,
+                about: "Name of an array without times that the value tends to; dashed, labelled t → ∞",
+            },
+            Key {
+                name: "threshold",
+                value: ValueType::ANY,
+                presence: Presence::Optional,
+                about: "Value of x that a vertical line marks",
+            },
+            Key {
+                name: "threshold_label",
+                value: ValueType::Text,
+                presence: Presence::Optional,
+                about: "A few words for that line",
+            },
+            X_SCALE,
+            Y_SCALE,
+            EACH,
+            NAME,
+            TITLE,
+            X_LABEL,
+            Y_LABEL,
+        ],
+        about: "A value against a swept parameter: points with the range over repeats, one series for each combination \
+                of the other swept keys and of the times",
+        source: "",
+    },
+    Kind {
+        name: "map",
+        keys: &[
+            VALUE,
+            RANK,
+            RELATIVE,
+            Key {
+                name: "x",
+                value: ValueType::Text,
+                presence: Presence::Required,
+                about: "Swept key of the columns, ascending to the right; encoder.widths is the number of layers",
+            },
+            Key {
+                name: "y",
+                value: ValueType::Text,
+                presence: Presence::Required,
+                about: "Swept key of the rows, ascending upwards; encoder.widths is the number of layers",
+            },
+            Key {
+                name: "at",
+                value: ValueType::NON_NEGATIVE_NUMBERS,
+                presence: Presence::Optional,
+                about: "Recorded training times, a figure each; absent: the end of the run",
+            },
+            Key {
+                name: "value_scale",
+                value: SCALES,
+                presence: Presence::Default(Constant::Text("linear")),
+                about: "Scale of the colours",
+            },
+            Key {
+                name: "range",
+                value: ValueType::ANY_NUMBERS,
+                presence: Presence::Optional,
+                about: "The two ends of the colours; absent: those of the values of all these maps together",
+            },
+            Key {
+                name: "marks",
+                value: ValueType::Text,
+                presence: Presence::Optional,
+                about: "Name of an array: cells in which its median over repeats is 1 get a dot",
+            },
+            Key {
+                name: "mark_label",
+                value: ValueType::Text,
+                presence: Presence::Optional,
+                about: "What the dots mean",
+            },
+            NAME,
+            TITLE,
+            X_LABEL,
+            Y_LABEL,
+            Key {
+                name: "value_label",
+                value: ValueType::Text,
+                presence: Presence::Optional,
+                about: "Title of the colours; absent: made of what they show",
+            },
+        ],
+        about: "Heat map of a value over two swept parameters, median over repeats; one figure for each combination of \
+                the other swept keys",
+        source: "",
+    },
+    Kind {
+        name: "over-time",
+        keys: &[VALUE, RANK, RELATIVE, THEORY, X_SCALE, Y_SCALE, EACH, NAME, TITLE, X_LABEL, Y_LABEL],
+        about: "A value over training time, one line a cell of the sweep, median and range over repeats",
+        source: "",
     },
 ];
 

@@ -1,5 +1,6 @@
 //! Experiment files: TOML to validated plans, one a cell and repeat, and these to the objects that a run needs.
 
+mod figures;
 mod keys;
 mod plan;
 

@@ -1,5 +1,6 @@
 //! One plan a cell and repeat: everything that defines a run, checked before anything runs.
 
+use super::figures;
 use super::keys::ROOT;
 use crate::augment::Augmentation;
 use crate::data::Dataset;
@@ -200,10 +201,13 @@ impl Experiment {
         }
         for (index, cell) in cells.into_iter().enumerate() {
             check(&cell.settings)?;
+            check_figures(&cell.settings, &cell.assignments)?;
             let head = head.get_or_insert_with(|| cell.settings.clone());
             let (first, repeats) = (cell.settings.integer_u64("first_repeat"), head.integer_u64("repeats"));
+            // A plan is one run; figures over a sweep would have nothing to stand on in its file.
+            let alone = cell.settings.without("figure");
             for repeat in first..first + repeats {
-                let settings = cell.settings.with_integer("repeats", 1).with_integer("first_repeat", repeat);
+                let settings = alone.with_integer("repeats", 1).with_integer("first_repeat", repeat);
                 plans.push(Plan {
                     assignments: cell.assignments.clone(),
                     cell: index,
@@ -453,7 +457,6 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     let unread = data.kind() == "file" || settings.table("dynamics").kind() == "population";
     check_memory(settings, if unread { 0 } else { data.integer("samples") })?;
     check_observe(settings)?;
-    check_figures(settings)?;
     let dynamics = settings.table("dynamics");
     if dynamics.kind() == "sgd" && settings.table("augment").kind() == "file" {
         let message = "augment = \"file\" gives one fixed second view, but sgd draws fresh noise every step; use flow or gd, or an additive augmentation";
@@ -693,19 +696,13 @@ fn check_observe(settings: &Settings) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether the figures show what is recorded.
-fn check_figures(settings: &Settings) -> Result<(), Problem> {
+/// Whether the figures show what is recorded, and over what is swept.
+fn check_figures(settings: &Settings, swept: &[Assignment]) -> Result<(), Problem> {
     let quantities = settings.table("observe").texts("quantities");
     let wants = |name: &str| quantities.iter().any(|quantity| quantity == name);
     let encoder = settings.table("encoder");
     let depth = encoder.integers("widths").len() - 1;
     for figure in settings.tables("figure") {
-        let needed = if figure.kind() == "alignment" { "alignment" } else { "spectra" };
-        if !wants(needed) {
-            let message =
-                format!("a figure of kind {} needs \"{needed}\" among observe.quantities", figure.kind());
-            return Err(figure.problem("kind", message));
-        }
         if let Some(name) = figure.optional_text("name") {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
@@ -714,6 +711,16 @@ fn check_figures(settings: &Settings) -> Result<(), Problem> {
                 );
                 return Err(figure.problem("name", message));
             }
+        }
+        if matches!(figure.kind(), "against" | "map" | "over-time") {
+            figures::check(figure, swept, quantities)?;
+            continue;
+        }
+        let needed = if figure.kind() == "alignment" { "alignment" } else { "spectra" };
+        if !wants(needed) {
+            let message =
+                format!("a figure of kind {} needs \"{needed}\" among observe.quantities", figure.kind());
+            return Err(figure.problem("kind", message));
         }
         if figure.kind() == "alignment" {
             let pairs = adjacent_pairs(encoder);

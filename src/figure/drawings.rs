@@ -1,11 +1,14 @@
 //! From the records of an experiment to its drawings: which arrays become which lines, and the words around them.
 
-use crate::experiment::{Assignment, Dynamics, Experiment, Plan, slug};
+use super::labels::{Labels, depth, label, layer_name, short, swept_keys, value_label};
+use super::parameters;
+use crate::experiment::{Dynamics, Experiment, Plan, slug};
 use crate::files::sha256_hex;
 use crate::loss::Loss;
 use crate::record::{Chart, Drawing, HeatMap, LineChart, Scale, Series, SeriesStyle};
 use crate::run::{Band, Store, StoredRun, figure_array, finding, spectrum_name};
 use crate::settings::Settings;
+use std::collections::HashSet;
 
 /// A figure ready to be drawn.
 #[derive(Clone, Debug)]
@@ -19,11 +22,11 @@ pub struct Figure {
 }
 
 /// The finished repeats of one cell.
-struct Cell<'a> {
-    plan: &'a Plan,
-    label: String,
-    runs: Vec<StoredRun>,
-    planned: usize,
+pub(super) struct Cell<'a> {
+    pub plan: &'a Plan,
+    pub label: String,
+    pub runs: Vec<StoredRun>,
+    pub planned: usize,
 }
 
 /// The drawings of `experiment` from what `store` holds, and complaints about what it lacks.
@@ -42,25 +45,43 @@ pub fn drawings(experiment: &Experiment, store: &Store) -> (Vec<Figure>, Vec<Str
             Err(error) => complaints.push(error.to_string()),
         }
     }
-    let mut composed = Vec::new();
+    let labels = Labels::new(cells.iter().map(|cell| cell.plan).collect());
+    let mut composed: Vec<Figure> = Vec::new();
     for figure in &experiment.figures {
         let name = experiment.figure_name(figure);
-        if figure.kind() == "spectrum" {
-            composed.push(spectrum(experiment, figure, &cells, name));
-        } else {
-            // One chart a cell: a heat map or a bundle of lines has no room for another one.
-            for cell in &cells {
-                let suffix: String =
-                    cell.plan.assignments.iter().map(|a| format!("-{}", slug(&a.value))).collect();
-                let name = format!("{name}{suffix}");
-                composed.extend(if figure.kind() == "alignment" {
-                    alignment(experiment, figure, cell, name)
-                } else {
-                    over_time(experiment, figure, cell, name)
-                });
+        match figure.kind() {
+            "spectrum" => composed.push(spectrum(experiment, figure, &cells, &labels, name)),
+            "against" | "map" | "over-time" => {
+                let drawn = parameters::compose(experiment, figure, &cells, &labels, &name);
+                composed.extend(drawn.figures);
+                complaints.extend(drawn.complaints);
+            }
+            kind => {
+                // One chart a cell: a heat map or a bundle of lines has no room for another one.
+                for cell in &cells {
+                    let suffix: String =
+                        cell.plan.assignments.iter().map(|a| format!("-{}", slug(&a.value))).collect();
+                    let name = format!("{name}{suffix}");
+                    composed.extend(if kind == "alignment" {
+                        alignment(experiment, figure, cell, name)
+                    } else {
+                        over_time(experiment, figure, cell, name)
+                    });
+                }
             }
         }
     }
+    let mut names = HashSet::new();
+    composed.retain(|figure| {
+        let new = names.insert(figure.name.clone());
+        if !new {
+            complaints.push(format!(
+                "a second figure would write {0}.svg; give its kind another name",
+                figure.name
+            ));
+        }
+        new
+    });
     (composed, complaints)
 }
 
@@ -74,14 +95,43 @@ fn floor(runs: &[StoredRun], spectrum: &str) -> f64 {
 }
 
 fn findings<'a>(figure: &Settings, cells: impl Iterator<Item = &'a Cell<'a>>) -> Vec<(String, String)> {
-    cells.map(|cell| (cell.label.clone(), finding(figure, &cell.runs.iter().collect::<Vec<_>>()))).collect()
+    cells.map(|cell| (cell.label.clone(), finding(figure, cell.plan, &cell.runs, &[None]))).collect()
 }
 
-fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name: String) -> Figure {
+/// A number over the recorded times of a cell that the axis can show: median and range over repeats. None where no
+/// finished run holds the number.
+pub(super) fn curve(
+    cell: &Cell<'_>,
+    scale: Scale,
+    read: impl Fn(&StoredRun, usize) -> Option<f64>,
+) -> Option<(Vec<f64>, Band)> {
+    let runs: Vec<&StoredRun> = cell.runs.iter().filter(|run| read(run, 0).is_some()).collect();
+    // A repeat that has converged ends before the others.
+    let times = runs.iter().map(|run| run.times()).min_by_key(|times| times.len())?;
+    // Time 0 has no place on a logarithmic axis.
+    let kept: Vec<usize> = (0..times.len()).filter(|&t| scale == Scale::Linear || times[t] > 0.0).collect();
+    let rows: Vec<Vec<f64>> =
+        runs.iter().map(|run| kept.iter().map(|&t| read(run, t).unwrap_or(f64::NAN)).collect()).collect();
+    let band = Band::of(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    Some((kept.iter().map(|&t| times[t]).collect(), band))
+}
+
+/// The scale that a key names.
+pub(super) fn scale(figure: &Settings, key: &str) -> Scale {
+    if figure.text(key) == "log" { Scale::Log } else { Scale::Linear }
+}
+
+fn spectrum(
+    experiment: &Experiment,
+    figure: &Settings,
+    cells: &[Cell<'_>],
+    labels: &Labels<'_>,
+    name: String,
+) -> Figure {
     let array = figure_array(figure);
     let of = spectrum_name(figure.text("of"));
     let last = cells.len().saturating_sub(1).max(1) as f64;
-    let by_depth = depth_tells(cells);
+    let keys = cells.first().map(|cell| swept_keys(cell.plan)).unwrap_or_default();
     let series = cells
         .iter()
         .enumerate()
@@ -89,7 +139,7 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
         .map(|(index, cell)| {
             let band = Band::of(&last_rows(&cell.runs, &array));
             Series {
-                label: short_label(cell.plan, by_depth),
+                label: labels.joined(cell.plan, &keys),
                 style: SeriesStyle::Line,
                 shade: index as f64 / last,
                 x: (1..=band.median.len()).map(|rank| rank as f64).collect(),
@@ -100,56 +150,45 @@ fn spectrum(experiment: &Experiment, figure: &Settings, cells: &[Cell<'_>], name
         })
         .collect();
     let floor = cells.iter().map(|cell| floor(&cell.runs, &of)).fold(0.0, f64::max);
-    let legend_title = cells.first().map_or_else(String::new, |cell| legend_title(cell.plan, by_depth));
     let chart = Chart::Lines(LineChart {
         x_label: "rank of the singular value".into(),
-        y_label: value_label(figure.text("of")),
+        y_label: value_label(&array),
         x_scale: Scale::Linear,
         y_scale: Scale::Log,
         ranks: true,
-        legend_title,
+        legend_title: labels.title(&keys),
         series,
         theory_label: None,
         references: Vec::new(),
         floor: (floor > 0.0).then_some(floor),
     });
-    let drawing = drawing(experiment, figure, cells.iter().collect(), chart, "at the end");
+    let drawing = drawing(experiment, figure, &cells.iter().collect::<Vec<_>>(), &[], chart, "at the end");
     Figure { name, drawing, findings: findings(figure, cells.iter()) }
 }
 
 fn over_time(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: String) -> Option<Figure> {
     let array = figure_array(figure);
     let of = spectrum_name(figure.text("of"));
-    let arrays: Vec<_> = cell.runs.iter().filter_map(|run| run.arrays.get(&array)).collect();
-    let times = &cell.runs.first()?.arrays.get("time")?.values;
-    let count = arrays.iter().map(|array| array.shape[0]).min()?.min(times.len());
-    let rank = arrays.first()?.shape[1];
-    let log = figure.text("time_scale") == "log";
-    // Time 0 has no place on a logarithmic axis.
-    let kept: Vec<usize> = (0..count).filter(|&t| !log || times[t] > 0.0).collect();
-    let series = (0..rank)
-        .map(|k| {
-            let rows: Vec<Vec<f64>> = arrays
-                .iter()
-                .map(|array| kept.iter().map(|t| array.values[t * rank + k]).collect())
-                .collect();
-            let band = Band::of(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            Series {
-                label: (k + 1).to_string(),
-                style: SeriesStyle::Line,
-                shade: k as f64 / rank.saturating_sub(1).max(1) as f64,
-                x: kept.iter().map(|&t| times[t]).collect(),
-                median: band.median,
-                low: band.low,
-                high: band.high,
-            }
+    let rank = cell.runs.iter().find_map(|run| run.arrays.get(&array))?.shape[1];
+    let x_scale = scale(figure, "time_scale");
+    let series = (0..rank).filter_map(|k| {
+        let (x, band) = curve(cell, x_scale, |run, t| run.row(&array, t)?.get(k).copied())?;
+        Some(Series {
+            label: (k + 1).to_string(),
+            style: SeriesStyle::Line,
+            shade: k as f64 / rank.saturating_sub(1).max(1) as f64,
+            x,
+            median: band.median,
+            low: band.low,
+            high: band.high,
         })
-        .collect();
+    });
+    let series = series.collect();
     let floor = floor(&cell.runs, &of);
     let chart = Chart::Lines(LineChart {
         x_label: "training time t".into(),
-        y_label: value_label(figure.text("of")),
-        x_scale: if log { Scale::Log } else { Scale::Linear },
+        y_label: value_label(&array),
+        x_scale,
         y_scale: Scale::Log,
         ranks: false,
         legend_title: "rank".into(),
@@ -158,7 +197,7 @@ fn over_time(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
         references: Vec::new(),
         floor: (floor > 0.0).then_some(floor),
     });
-    let drawing = drawing(experiment, figure, vec![cell], chart, "over training");
+    let drawing = drawing(experiment, figure, &[cell], &[], chart, "over training");
     Some(Figure { name, drawing, findings: findings(figure, std::iter::once(cell)) })
 }
 
@@ -186,75 +225,16 @@ fn alignment(experiment: &Experiment, figure: &Settings, cell: &Cell<'_>, name: 
         marks: Vec::new(),
         mark_label: None,
     });
-    let drawing = drawing(experiment, figure, vec![cell], chart, "at the end");
+    let drawing = drawing(experiment, figure, &[cell], &[], chart, "at the end");
     Some(Figure { name, drawing, findings: findings(figure, std::iter::once(cell)) })
 }
 
-fn subscript(label: &str) -> String {
-    label.chars().map(|c| c.to_digit(10).and_then(|d| char::from_u32(0x2080 + d)).unwrap_or(c)).collect()
-}
-
-/// W₁ for "1", P₁ for "p1".
-fn layer_name(label: &str) -> String {
-    match label.strip_prefix('p') {
-        Some(index) => format!("P{}", subscript(index)),
-        None => format!("W{}", subscript(label)),
-    }
-}
-
-fn value_label(of: &str) -> String {
-    match of {
-        "embedding" => "singular value of C".to_string(),
-        "representation" => "singular value of Cov(r)".to_string(),
-        "end-to-end" => "singular value of W".to_string(),
-        layer => {
-            let (letter, index) = layer.split_at(1);
-            format!("singular value of {}{}", letter.to_uppercase(), subscript(index))
-        }
-    }
-}
-
-fn depth(plan: &Plan) -> usize {
-    plan.settings.table("encoder").integers("widths").len() - 1
-}
-
-/// The swept values of a cell, with their keys.
-fn label(plan: &Plan) -> String {
-    plan.assignments.iter().map(|a| format!("{} = {}", a.key, a.value)).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether depth alone tells the cells apart: all layers of all cells are equally wide, and no two cells equally deep.
-fn depth_tells(cells: &[Cell<'_>]) -> bool {
-    let widths: Vec<&[usize]> =
-        cells.iter().map(|cell| cell.plan.settings.table("encoder").integers("widths")).collect();
-    let first = widths.first().and_then(|widths| widths.first());
-    let even = widths.iter().flat_map(|widths| widths.iter()).all(|width| Some(width) == first);
-    let depths: std::collections::BTreeSet<usize> = widths.iter().map(|widths| widths.len()).collect();
-    even && depths.len() == widths.len()
-}
-
-/// The swept values of a cell, as short as a legend needs them.
-fn short_label(plan: &Plan, by_depth: bool) -> String {
-    let one = |a: &Assignment| match &*a.key {
-        "encoder.widths" if by_depth => depth(plan).to_string(),
-        _ => a.value.replace(['{', '}', '"', '[', ']'], "").replace("kind = ", "").trim().to_string(),
-    };
-    plan.assignments.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// What the labels are values of.
-fn legend_title(plan: &Plan, by_depth: bool) -> String {
-    let one = |a: &Assignment| match &*a.key {
-        "encoder.widths" if by_depth => "layers L".to_string(),
-        key => key.rsplit('.').next().unwrap_or(key).replace('_', " "),
-    };
-    plan.assignments.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-fn drawing(
+/// The whole figure: `along` are the swept keys that its axes show.
+pub(super) fn drawing(
     experiment: &Experiment,
     figure: &Settings,
-    cells: Vec<&Cell<'_>>,
+    cells: &[&Cell<'_>],
+    along: &[&str],
     chart: Chart,
     when: &str,
 ) -> Drawing {
@@ -262,16 +242,19 @@ fn drawing(
         cells.iter().flat_map(|cell| &cell.runs).map(|run| run.outcome["hash"].to_string()).collect();
     let (planned, finished) =
         cells.iter().fold((0, 0), |(p, f), cell| (p + cell.planned, f + cell.runs.len()));
-    let mut caption = setting(&cells);
+    let mut caption = setting(cells, along);
     // Of a figure of one cell among several, only the caption says which.
-    if let ([cell], false) = (cells.as_slice(), experiment.plans.iter().all(|plan| plan.cell == 0)) {
+    if let ([cell], false) = (cells, experiment.plans.iter().all(|plan| plan.cell == 0)) {
         caption += &format!("; {}", cell.label);
     }
     let seeds = experiment.repeats;
+    if !when.is_empty() {
+        caption += &format!(", {when}");
+    }
     caption += &match seeds {
-        1 => format!(", {when}; one seed"),
-        _ if matches!(chart, Chart::HeatMap(_)) => format!(", {when}; median over {seeds} seeds"),
-        _ => format!(", {when}; median and range over {seeds} seeds"),
+        1 => "; one seed".to_string(),
+        _ if matches!(chart, Chart::HeatMap(_)) => format!("; median over {seeds} seeds"),
+        _ => format!("; median and range over {seeds} seeds"),
     };
     if finished < planned {
         caption += &format!("; {} of {planned} runs ended early and are left out", planned - finished);
@@ -290,21 +273,31 @@ fn drawing(
     }
 }
 
-/// Loss, noise, network, data and dynamics, in words; where the cells differ, that they do.
-fn setting(cells: &[&Cell<'_>]) -> String {
+/// Loss, noise, network, data and dynamics, in words; where the cells differ, where it is said how.
+fn setting(cells: &[&Cell<'_>], along: &[&str]) -> String {
     let phrases: Vec<[String; 5]> = cells.iter().map(|cell| phrases(cell.plan)).collect();
     let Some(first) = phrases.first() else { return String::new() };
     let names = ["loss", "noise", "network", "data", "dynamics"];
-    let merged = names.iter().enumerate().map(|(k, name)| {
-        let same = phrases.iter().all(|phrases| phrases[k] == first[k]);
-        if same { first[k].clone() } else { format!("{name} as in the legend") }
+    let sections = ["loss", "augment", "encoder", "data", "dynamics"];
+    let merged = names.iter().zip(sections).enumerate().map(|(k, (name, section))| {
+        if phrases.iter().all(|phrases| phrases[k] == first[k]) {
+            return first[k].clone();
+        }
+        let differ = |key: &str| {
+            let value = |cell: &Cell<'_>| cell.plan.assignments.iter().find(|a| &*a.key == key).cloned();
+            cells.iter().any(|cell| value(cell) != value(cells[0]))
+        };
+        let keys = swept_keys(cells[0].plan);
+        let of_section = |key: &&&str| key.split('.').next() == Some(section) && differ(key);
+        let on_axes = keys.iter().filter(of_section).all(|key| along.contains(key));
+        let place = match (on_axes && !along.is_empty(), along.len()) {
+            (false, _) => "in the legend",
+            (true, 1) => "on the axis",
+            (true, _) => "on the axes",
+        };
+        format!("{name} as {place}")
     });
     merged.collect::<Vec<_>>().join("; ")
-}
-
-/// 0.01 and 1e-6, not 0.000001.
-fn short(value: f64) -> String {
-    if value != 0.0 && value.abs() < 1e-3 { format!("{value:e}") } else { value.to_string() }
 }
 
 fn phrases(plan: &Plan) -> [String; 5] {
@@ -341,6 +334,7 @@ fn phrases(plan: &Plan) -> [String; 5] {
             data.path("path").file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
         }
         kind if plan.settings.table("dynamics").kind() == "population" => format!("{kind} data, N = ∞"),
+        kind if swept("data.samples") => format!("{kind} data"),
         kind => format!("{kind} data, N = {}", data.integer("samples")),
     };
     let encoder = plan.settings.table("encoder");

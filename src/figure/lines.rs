@@ -42,6 +42,8 @@ const MARK: f64 = 0.62;
 const LEGEND_GAP: f64 = 2.0;
 /// Widest words of the legend.
 const LEGEND_WORDS: f64 = 19.0;
+/// Most lines of the label of a series.
+const LABEL_LINES: usize = 2;
 /// Most lines of the words that explain all theories together.
 const THEORY_LINES: usize = 3;
 /// Most theories with a label beside a strip of colours.
@@ -652,8 +654,8 @@ impl Legend {
         if !strip.is_empty() {
             single.truncate(MOST_BESIDE_STRIP);
         }
-        let mut rows: Vec<_> =
-            single.into_iter().map(|(k, label)| (Sample::Series(k), vec![label])).collect();
+        let wrapped = |k: usize| font.wrap(&chart.series[k].label, size::TICK, LEGEND_WORDS, LABEL_LINES);
+        let mut rows: Vec<_> = single.into_iter().map(|(k, _)| (Sample::Series(k), wrapped(k))).collect();
         if let Some(label) = &chart.theory_label
             && chart.series.iter().any(is_theory)
             && !labelled.iter().any(named)

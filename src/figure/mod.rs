@@ -7,9 +7,13 @@
 mod axis;
 mod drawings;
 mod heat;
+mod labels;
 mod lines;
 mod page;
 mod palette;
+mod parameters;
+#[cfg(test)]
+mod parameters_tests;
 mod raster;
 mod references;
 mod scene;

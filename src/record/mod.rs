@@ -6,4 +6,4 @@ mod trajectory;
 
 pub use chart::{Chart, Direction, Drawing, HeatMap, LineChart, Reference, Scale, Series, SeriesStyle};
 pub use outcome::{Effort, Ending};
-pub use trajectory::{ARRAYS, Column, Trajectory};
+pub use trajectory::{ARRAYS, Column, Trajectory, declared_array, follows_time};

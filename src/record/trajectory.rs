@@ -161,3 +161,45 @@ pub const ARRAYS: &[(&str, &str, &str)] = &[
     ("pca_variances", "k", "variance along each direction"),
     ("pca_retained", "scalar", "part of the variance that the directions hold"),
 ];
+
+/// The entry of [`ARRAYS`] that an array of this name belongs to: one that is called so, or else whose `*` stands for
+/// the rest of the name.
+pub fn declared_array(name: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let fits = |pattern: &str| {
+        pattern.split_once('*').is_some_and(|(before, after)| {
+            name.len() > before.len() + after.len() && name.starts_with(before) && name.ends_with(after)
+        })
+    };
+    // Of two patterns the longer one says more: alignment_score_* is not one of alignment_*.
+    let patterns = ARRAYS.iter().filter(|(pattern, ..)| fits(pattern));
+    let exact = ARRAYS.iter().find(|(pattern, ..)| *pattern == name && !pattern.contains('*'));
+    exact.or_else(|| patterns.max_by_key(|(pattern, ..)| pattern.len()))
+}
+
+/// Whether an array of this declared shape has a row for each recorded time.
+pub fn follows_time(shape: &str) -> bool {
+    shape.split(' ').next() == Some("T")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_found_by_name_and_by_the_longest_pattern() {
+        let pattern = |name: &str| declared_array(name).map(|(pattern, ..)| *pattern);
+        assert_eq!(pattern("loss"), Some("loss"));
+        assert_eq!(pattern("sigma_w12"), Some("sigma_w*"));
+        assert_eq!(pattern("alignment_1_2"), Some("alignment_*"));
+        assert_eq!(pattern("alignment_score_1_2"), Some("alignment_score_*"));
+        for unknown in ["sigma", "sigma_w", "sigma_", "losses", ""] {
+            assert_eq!(pattern(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn only_shapes_that_start_with_t_follow_time() {
+        assert!(follows_time("T") && follows_time("T x rank"));
+        assert!(!follows_time("scalar") && !follows_time("d x T"));
+    }
+}

@@ -1,7 +1,9 @@
 //! What a figure shows, in numbers: the rows of the table that `reproduce` prints.
 
+use super::shown::{Shown, recorded};
 use super::store::StoredRun;
 use super::summary::Band;
+use crate::experiment::Plan;
 use crate::settings::Settings;
 
 /// The name under which records hold the spectrum that an experiment file calls `of`.
@@ -17,13 +19,17 @@ pub fn figure_array(figure: &Settings) -> String {
     }
 }
 
-/// What `runs`, the finished repeats of one cell, show of `figure` at their end, in words and numbers.
-pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
+/// What `runs`, the finished repeats of one cell with the plan `plan`, show of `figure`, in words and numbers: over
+/// parameters at these times, all others at the end.
+pub fn finding(figure: &Settings, plan: &Plan, runs: &[StoredRun], times: &[Option<f64>]) -> String {
     let numbers = |name: &str| -> Vec<f64> {
         runs.iter().filter_map(|run| run.last(name)).filter_map(|row| row.first().copied()).collect()
     };
     if runs.is_empty() {
         return "no finished runs".to_string();
+    }
+    if matches!(figure.kind(), "against" | "map" | "over-time") {
+        return values(figure, plan, runs, times);
     }
     if figure.kind() == "alignment" {
         let array = figure_array(figure);
@@ -75,6 +81,41 @@ pub fn finding(figure: &Settings, runs: &[&StoredRun]) -> String {
         spread(&tall, 0.0),
         spread(&rank, 0.0),
     )
+}
+
+/// The value of a figure over parameters or over time with all that stands beside it, at each of its times.
+fn values(figure: &Settings, plan: &Plan, runs: &[StoredRun], times: &[Option<f64>]) -> String {
+    let value = Shown::of(figure);
+    let spread_at = |shown: &Shown<'_>, at: Option<f64>| {
+        let index = |run: &StoredRun| recorded(run, plan, at).ok();
+        let numbers: Vec<f64> =
+            runs.iter().filter_map(|run| index(run).and_then(|index| shown.at(run, index))).collect();
+        let floors = runs.iter().filter_map(|run| index(run).and_then(|index| shown.floor_at(run, index)));
+        spread(&numbers, floors.fold(0.0, f64::max))
+    };
+    let beside = |key: &str, words: &str, at: Option<f64>| {
+        let shown = figure.optional_text(key).map(|array| match key {
+            "marks" => Shown::plain(array),
+            _ => value.from(array),
+        });
+        shown.map_or_else(String::new, |shown| format!(", {words} {}", spread_at(&shown, at)))
+    };
+    let with_beside = |at: Option<f64>| {
+        let beside = match figure.kind() {
+            "map" => beside("marks", "mark", at),
+            _ => beside("theory", "theory", at),
+        };
+        format!("{}{beside}", spread_at(&value, at))
+    };
+    if figure.kind() == "over-time" {
+        return format!("at the start {}; at the end {}", with_beside(Some(0.0)), with_beside(None));
+    }
+    let times = times.iter().map(|at| match at {
+        Some(time) => format!("at t = {time}: {}", with_beside(*at)),
+        None => with_beside(*at),
+    });
+    let limit = if figure.kind() == "against" { beside("limit", "t → ∞", None) } else { String::new() };
+    format!("{}{limit}", times.collect::<Vec<_>>().join("; "))
 }
 
 /// Median and range; what lies below the floor is not a value, and only that is said of it.

@@ -3,7 +3,7 @@
 use super::simulate::Simulation;
 use crate::experiment::{ENGINE_REVISION, Plan};
 use crate::files::{self, Array, FileError, NpzArray};
-use crate::record::{Ending, Trajectory};
+use crate::record::{Ending, Trajectory, declared_array, follows_time};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,6 +50,30 @@ impl StoredRun {
         let rows = *array.shape.first()?;
         let length: usize = array.shape[1..].iter().product();
         Some(&array.values[(rows.checked_sub(1)?) * length..])
+    }
+
+    /// The recorded times.
+    pub fn times(&self) -> &[f64] {
+        self.arrays.get("time").map_or(&[], |array| &array.values)
+    }
+
+    /// Whether the array of this name has a row for each recorded time: what it is declared to be, unless its length
+    /// says otherwise, as of a prediction that does not change.
+    pub fn has_time_axis(&self, name: &str) -> bool {
+        let declared = declared_array(name).is_some_and(|(_, shape, _)| follows_time(shape));
+        let rows = self.arrays.get(name).and_then(|array| array.shape.first());
+        declared && rows == Some(&self.times().len())
+    }
+
+    /// The row of the array of this name at the recorded time of this index. An array without a time axis is one row,
+    /// the same at all times.
+    pub fn row(&self, name: &str, time: usize) -> Option<&[f64]> {
+        let array = self.arrays.get(name)?;
+        if !self.has_time_axis(name) {
+            return Some(&array.values);
+        }
+        let length: usize = array.shape[1..].iter().product();
+        array.values.get(time * length..(time + 1) * length)
     }
 
     /// Whether the run did what its plan asked for.

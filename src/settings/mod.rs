@@ -30,7 +30,7 @@ mod example;
 pub use document::{Document, SIZE_LIMIT};
 pub use keys::{Constant, Key, Kind, Presence, ValueType};
 pub use listing::describe;
-pub use problem::Problem;
+pub use problem::{Problem, meant, shortened};
 pub use resolved::Settings;
 pub use schema::json_schema;
 pub use sweep::{Assignment, CELL_LIMIT, Cell, ResolvedCell};

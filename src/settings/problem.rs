@@ -119,7 +119,7 @@ fn printable(text: &str) -> String {
 }
 
 /// `text` cut to what an error message can hold.
-pub(super) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
     match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -128,7 +128,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// The name among `allowed` that `given` was most likely meant to be.
-pub(super) fn meant<'a>(given: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn meant<'a>(given: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer than any declared name, and short enough to compare at once.
     const LONGEST: usize = 64;
     let given: Vec<char> = given.chars().take(LONGEST + 1).collect();

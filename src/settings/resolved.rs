@@ -1,6 +1,6 @@
 //! Settings: a table in which nothing is missing and nothing is unknown.
 
-use super::keys::Key;
+use super::keys::{Key, Presence};
 use super::place::Place;
 use super::problem::Problem;
 use std::path::{Path, PathBuf};
@@ -128,6 +128,16 @@ impl Settings {
         changed
     }
 
+    /// The same settings with nothing for `key`, which must be one that may be absent.
+    pub fn without(&self, key: &str) -> Settings {
+        let optional =
+            |declared: &Key| declared.name == key && matches!(declared.presence, Presence::Optional);
+        assert!(self.keys.iter().any(optional), "`{key}` is not a key that may be absent");
+        let mut changed = self.clone();
+        changed.values.retain(|(name, _, _)| *name != key);
+        changed
+    }
+
     /// The same settings with every path, also in tables within, replaced by what `replace` makes of it.
     pub fn with_paths(&self, replace: &mut dyn FnMut(&Path) -> PathBuf) -> Settings {
         let mut changed = self.clone();
@@ -212,6 +222,18 @@ mod tests {
     fn a_whole_number_can_be_replaced_without_touching_the_rest() {
         let settings = accepted(GOOD).with_integer("seed", 7);
         assert_eq!(settings, accepted(&good_but("seed = 20", "seed = 7")));
+    }
+
+    #[test]
+    fn a_key_that_may_be_absent_can_be_taken_out() {
+        let settings = accepted(GOOD).without("title");
+        assert_eq!(settings, accepted(&good_but("title = \"An example\"\n", "")));
+    }
+
+    #[test]
+    #[should_panic(expected = "not a key that may be absent")]
+    fn a_required_key_cannot_be_taken_out() {
+        accepted(GOOD).without("seed");
     }
 
     #[test]

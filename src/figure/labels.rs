@@ -1,0 +1,268 @@
+//! Words for what is swept and for what is measured, as short as legends and axes need them.
+
+use crate::experiment::{Assignment, Plan, ROOT, slug};
+use crate::settings::{Key, Kind, Settings, ValueType};
+use std::collections::BTreeSet;
+
+/// Keys of a table that tell tables of one kind apart, in this order before all others; `steps` follows from the rate
+/// as a rule and comes last.
+const TELLING_KEYS: [&str; 2] = ["batch", "rate"];
+
+/// A number stands in a legend as it is written in the file, unless it is longer than this.
+const LONGEST_NUMBER: usize = 6;
+
+/// Words for the swept values of an experiment.
+pub(super) struct Labels<'a> {
+    plans: Vec<&'a Plan>,
+    by_depth: bool,
+}
+
+impl<'a> Labels<'a> {
+    /// For cells with these plans, one a cell: what is said of one depends on the others.
+    pub fn new(plans: Vec<&'a Plan>) -> Self {
+        let by_depth = depth_tells(&plans);
+        Labels { plans, by_depth }
+    }
+
+    /// The values of these keys, as short as a legend needs them: alone a value, together each with its symbol.
+    pub fn joined(&self, plan: &Plan, keys: &[&str]) -> String {
+        match keys {
+            [key] => self.value(plan, key).unwrap_or_default(),
+            _ => self.named(plan, keys),
+        }
+    }
+
+    /// The values of these keys, each with its symbol where it does not speak for itself.
+    pub fn named(&self, plan: &Plan, keys: &[&str]) -> String {
+        let parts: Vec<String> = keys.iter().filter_map(|key| self.part(plan, key)).collect();
+        parts.join(", ")
+    }
+
+    /// What the labels of [`Labels::joined`] are values of; empty where they say so themselves.
+    pub fn title(&self, keys: &[&str]) -> String {
+        match keys {
+            ["encoder.widths"] if self.by_depth => "layers L".to_string(),
+            ["data.samples"] => "samples N".to_string(),
+            [key] => last_segment(key),
+            _ => String::new(),
+        }
+    }
+
+    /// The values of these keys as part of a file's name, each after a dash.
+    pub fn suffix(&self, plan: &Plan, keys: &[&str]) -> String {
+        let one = |key: &&str| {
+            // A whole table is too long, and depth is enough where it tells all widths apart.
+            let short = kinds(key).is_some() || (*key == "encoder.widths" && self.by_depth);
+            let text = if short { self.part(plan, key) } else { self.value(plan, key).and(raw(plan, key)) };
+            text.map(|text| format!("-{}", slug(&text)))
+        };
+        keys.iter().filter_map(one).collect()
+    }
+
+    /// `N = 512`, `flow`, `one-sided`.
+    fn part(&self, plan: &Plan, key: &str) -> Option<String> {
+        let value = self.value(plan, key)?;
+        let symbol = match key {
+            "encoder.widths" if self.by_depth => "L".to_string(),
+            "data.samples" => "N".to_string(),
+            "augment.variance" => "k".to_string(),
+            _ => match (last_segment(key).as_str(), value.parse::<f64>().is_ok()) {
+                ("batch", _) => "B".to_string(),
+                ("rate", _) => "η".to_string(),
+                ("temperature", _) => "τ".to_string(),
+                (name, true) => name.to_string(),
+                (_, false) => return Some(value),
+            },
+        };
+        // No line ends inside an equation.
+        Some(format!("{symbol}\u{a0}=\u{a0}{value}"))
+    }
+
+    /// The value of a swept key in the cell of `plan`; none where it has no effect there.
+    fn value(&self, plan: &Plan, key: &str) -> Option<String> {
+        let text = raw(plan, key)?;
+        if key == "encoder.widths" && self.by_depth {
+            return Some(depth(plan).to_string());
+        }
+        if key == "data.samples" && plan.settings.table("dynamics").kind() == "population" {
+            return None;
+        }
+        if let Some(kinds) = kinds(key) {
+            return Some(self.table(plan, key, kinds));
+        }
+        if last_segment(key) == "sides" {
+            return Some(format!("{text}-sided"));
+        }
+        if let (Ok(number), true) = (text.parse::<f64>(), text.len() > LONGEST_NUMBER) {
+            return Some(short(number));
+        }
+        Some(text.replace(['{', '}', '"', '[', ']'], "").replace("kind = ", "").trim().to_string())
+    }
+
+    /// A table by its kind and by as many of its keys as tell it from the others of that kind.
+    fn table(&self, plan: &Plan, key: &str, kinds: &'static [Kind]) -> String {
+        let table = plan.settings.table(key);
+        let kind = table.kind();
+        let Some(declared) = kinds.iter().find(|declared| declared.name == kind) else {
+            return kind.to_string();
+        };
+        let mut peers: Vec<&Settings> = Vec::new();
+        for peer in self.plans.iter().map(|plan| plan.settings.table(key)).filter(|peer| peer.kind() == kind)
+        {
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        let mut keys: Vec<&Key> = declared.keys.iter().collect();
+        keys.sort_by_key(|key| match TELLING_KEYS.iter().position(|telling| *telling == key.name) {
+            Some(place) => place,
+            None => TELLING_KEYS.len() + usize::from(key.name == "steps"),
+        });
+        let mut words = kind.to_string();
+        let mut alike: Vec<&Settings> = peers.clone();
+        alike.retain(|peer| *peer != table);
+        for key in keys {
+            // The batch of SGD is what sets it apart from a flow.
+            let wanted =
+                key.name == "batch" || alike.iter().any(|peer| text_of(peer, key) != text_of(table, key));
+            if let (true, Some(text)) = (wanted, text_of(table, key)) {
+                let symbol = match key.name {
+                    "batch" => "B",
+                    "rate" => "η",
+                    "temperature" => "τ",
+                    name => name,
+                };
+                words += &format!("\u{a0}{}={text}", symbol.replace('_', "\u{a0}"));
+                alike.retain(|peer| text_of(peer, key).as_ref() == Some(&text));
+            }
+        }
+        words
+    }
+}
+
+/// The kinds of a table of the file.
+fn kinds(key: &str) -> Option<&'static [Kind]> {
+    ROOT.iter().find(|declared| declared.name == key).and_then(|declared| match declared.value {
+        ValueType::OneOf(kinds) => Some(kinds),
+        _ => None,
+    })
+}
+
+/// A value of a table in words; none for what is absent and for tables inside it.
+fn text_of(table: &Settings, key: &Key) -> Option<String> {
+    match key.value {
+        ValueType::Number { .. } => table.optional_number(key.name).map(short),
+        ValueType::Integer { .. } => table.optional_integer_u64(key.name).map(|value| value.to_string()),
+        ValueType::Flag => table.optional_flag(key.name).map(|value| value.to_string()),
+        ValueType::Text | ValueType::Choice(_) => table.optional_text(key.name).map(str::to_string),
+        ValueType::Numbers { .. } => {
+            let text = |values: &[f64]| values.iter().copied().map(short).collect::<Vec<_>>().join("\u{a0}");
+            table.optional_numbers(key.name).map(text)
+        }
+        _ => None,
+    }
+}
+
+fn raw(plan: &Plan, key: &str) -> Option<String> {
+    plan.assignments.iter().find(|a| &*a.key == key).map(|a| a.value.to_string())
+}
+
+/// The swept keys of a cell.
+pub(super) fn swept_keys(plan: &Plan) -> Vec<&str> {
+    plan.assignments.iter().map(|a| &*a.key).collect()
+}
+
+/// The swept values of a cell, with their keys, in full.
+pub(super) fn label(plan: &Plan) -> String {
+    let one = |a: &Assignment| format!("{} = {}", a.key, a.value);
+    plan.assignments.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether depth alone tells the widths of the cells apart: all layers of all cells are equally wide, and no two lists
+/// of widths equally long.
+fn depth_tells(plans: &[&Plan]) -> bool {
+    let widths: BTreeSet<&[usize]> =
+        plans.iter().map(|plan| plan.settings.table("encoder").integers("widths")).collect();
+    let first = widths.first().and_then(|widths| widths.first());
+    let even = widths.iter().flat_map(|widths| widths.iter()).all(|width| Some(width) == first);
+    let depths: BTreeSet<usize> = widths.iter().map(|widths| widths.len()).collect();
+    even && depths.len() == widths.len()
+}
+
+pub(super) fn depth(plan: &Plan) -> usize {
+    plan.settings.table("encoder").integers("widths").len() - 1
+}
+
+/// 0.01 and 1e-6, not 0.000001; 1e20, not a row of zeros.
+pub(super) fn short(value: f64) -> String {
+    let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    if plain { value.to_string() } else { format!("{value:e}") }
+}
+
+/// Title of an axis along which a swept key varies.
+pub(super) fn axis_title(key: &str) -> String {
+    match key {
+        "augment.variance" => "variance of one noise draw k".to_string(),
+        "data.samples" => "samples N".to_string(),
+        "encoder.widths" => "layers L".to_string(),
+        key => last_segment(key),
+    }
+}
+
+fn last_segment(key: &str) -> String {
+    key.rsplit('.').next().unwrap_or(key).replace('_', " ")
+}
+
+/// W₁ for "1" and for "w1", P₁ for "p1".
+pub(super) fn layer_name(label: &str) -> String {
+    let subscript = |index: &str| -> String {
+        let digit = |c: char| c.to_digit(10).and_then(|d| char::from_u32(0x2080 + d)).unwrap_or(c);
+        index.chars().map(digit).collect()
+    };
+    match label.strip_prefix('p') {
+        Some(index) => format!("P{}", subscript(index)),
+        None => format!("W{}", subscript(label.strip_prefix('w').unwrap_or(label))),
+    }
+}
+
+/// What an array holds, in words.
+pub(super) fn value_label(array: &str) -> String {
+    let of_spectrum = [
+        ("sigma_", "singular value"),
+        ("effective_rank_", "effective rank"),
+        ("stable_rank_", "stable rank"),
+        ("participation_ratio_", "participation ratio"),
+        ("numerical_rank_", "numerical rank"),
+        ("floor_", "numerical floor"),
+    ];
+    if let Some((words, of)) =
+        of_spectrum.iter().find_map(|(prefix, words)| array.strip_prefix(prefix).map(|of| (words, of)))
+    {
+        return format!("{words} of {}", spectrum_words(of));
+    }
+    let pair = |layers: &str| match layers.split_once('_') {
+        Some((inner, outer)) => format!("{} and {}", layer_name(inner), layer_name(outer)),
+        None => layers.to_string(),
+    };
+    if let Some(layers) = array.strip_prefix("alignment_score_") {
+        return format!("alignment score of {}", pair(layers));
+    }
+    match array {
+        "eig_x" => "eigenvalue of X".to_string(),
+        "view_distance" => "mean squared distance of views".to_string(),
+        "population_x_distance" => "distance of X from the population's".to_string(),
+        name => name.replace('_', " "),
+    }
+}
+
+/// The matrix that a spectrum is of.
+fn spectrum_words(of: &str) -> String {
+    match of {
+        "embedding" => "C".to_string(),
+        "representation" => "Cov(r)".to_string(),
+        "end_to_end" => "W".to_string(),
+        "augmented" => "W on noisy directions".to_string(),
+        layer if layer.len() > 1 && layer[1..].bytes().all(|c| c.is_ascii_digit()) => layer_name(layer),
+        other => other.replace('_', " "),
+    }
+}
