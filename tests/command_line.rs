@@ -634,3 +634,170 @@ fn what_would_draw_or_restart_the_wrong_thing_is_refused() {
     }
     assert_eq!(status(&from_file(&format!("widths = [4, 4, 4], bias = true, {file}"))), 0);
 }
+
+/// [`GOOD`] with another figure.
+fn figure(keys: &str) -> String {
+    with("kind = \"spectrum\", of = \"end-to-end\"", keys)
+}
+
+#[test]
+fn figures_over_what_is_not_swept_or_not_recorded_are_refused_with_their_place_and_the_remedy() {
+    let against = "kind = \"against\", value = \"loss\", x = \"augment.variance\"";
+    let map = "kind = \"map\", value = \"loss\", x = \"augment.variance\", y = \"data.samples\"";
+    let over_time = "kind = \"over-time\", value = \"loss\"";
+    let two = |keys: &str| figure(keys).replace("[0.5, 3.0] }", "[0.5, 3.0], \"data.samples\" = [16, 32] }");
+    for (what, content) in [
+        ("against", figure(&format!("{against}, theory = \"sigma_w1\", threshold = 2"))),
+        ("the value at the start", figure("kind = \"against\", value = \"loss\", x = \"start\"")),
+        ("marks without a label", two(&format!("{map}, marks = \"loss\", range = [0, 1]"))),
+        ("over time", figure(&format!("{over_time}, each = [\"augment.variance\"]"))),
+    ] {
+        let place = Place::new();
+        place.write("good.toml", content);
+        let output = place.call(&["check", "good.toml"]);
+        assert_eq!(status(&output), 0, "{what}: {}", errors(&output));
+    }
+    let long = "x".repeat(500);
+    let cases: &[(&str, String, &str, &[&str])] = &[
+        (
+            "an unknown array",
+            figure("kind = \"over-time\", value = \"sigma_end_to_edn\""),
+            "11:42",
+            &["no array of a record", "did you mean `sigma_end_to_end`", "eig_x"],
+        ),
+        ("a huge name", figure(&format!("kind = \"over-time\", value = \"{long}\"")), "11:42", &["eig_x"]),
+        (
+            "an unknown prediction",
+            figure(&format!("{over_time}, theory = \"theory\"")),
+            "11:59",
+            &["theory = \"theory\" is no array"],
+        ),
+        (
+            "an array that is not recorded",
+            figure("kind = \"over-time\", value = \"effective_rank_end_to_end\""),
+            "11:42",
+            &["\"ranks\" among observe.quantities"],
+        ),
+        (
+            "x that is not swept",
+            figure("kind = \"against\", value = \"loss\", x = \"data.samples\""),
+            "11:52",
+            &["x names \"data.samples\", which is not swept; allowed: augment.variance", "would sweep it"],
+        ),
+        (
+            "x with a slip",
+            figure("kind = \"against\", value = \"loss\", x = \"augment.varience\""),
+            "11:52",
+            &["did you mean `augment.variance`"],
+        ),
+        (
+            "x without numbers",
+            figure(&against.replace("augment.variance", "augment.sides"))
+                .replace("\"augment.variance\" = [0.5, 3.0]", "\"augment.sides\" = [\"one\", \"two\"]"),
+            "11:52",
+            &["has the value one in the sweep", "keys with numbers"],
+        ),
+        (
+            "a map of one key",
+            two(&map.replace("data.samples", "augment.variance")),
+            "11:72",
+            &["two different"],
+        ),
+        ("y that is not swept", figure(map), "11:72", &["y names \"data.samples\"", "not swept"]),
+        ("a range of three", two(&format!("{map}, range = [0, 1, 2]")), "11:96", &["3 numbers", "two"]),
+        ("a range the wrong way", two(&format!("{map}, range = [1, 0]")), "11:96", &["lower end first"]),
+        (
+            "a logarithmic range from 0",
+            two(&format!("{map}, value_scale = \"log\", range = [0, 1]")),
+            "11:117",
+            &["greater than 0"],
+        ),
+        (
+            "a label without marks",
+            two(&format!("{map}, mark_label = \"collapsed\"")),
+            "11:101",
+            &["with marks"],
+        ),
+        (
+            "each of a key that is not swept",
+            figure(&format!("{over_time}, each = [\"data.samples\"]")),
+            "11:57",
+            &["each names \"data.samples\", which is not swept"],
+        ),
+        (
+            "each of the axis",
+            figure(&format!("{against}, each = [\"augment.variance\"]")),
+            "11:79",
+            &["take it out of each"],
+        ),
+        (
+            "rank of a number",
+            figure(&format!("{over_time}, rank = 2")),
+            "11:57",
+            &["a single number", "no rank"],
+        ),
+        (
+            "a constant over time",
+            figure("kind = \"over-time\", value = \"pca_variances\""),
+            "11:21",
+            &["recorded over time", "pca_variances"],
+        ),
+        (
+            "a time of a constant",
+            figure(&format!("{}, at = [1.0]", against.replace("loss", "pca_variances"))),
+            "11:86",
+            &["at needs a value that is recorded over time"],
+        ),
+        (
+            "a label without a threshold",
+            figure(&format!("{against}, threshold_label = \"here\"")),
+            "11:90",
+            &["with threshold"],
+        ),
+        (
+            "a threshold off the axis",
+            figure(&format!("{against}, threshold = 0")),
+            "11:84",
+            &["greater than 0", "linear"],
+        ),
+    ];
+    for (what, content, at, said) in cases {
+        assert_refused(what, content, at, said);
+    }
+}
+
+#[test]
+fn reproduce_draws_figures_over_parameters_and_their_cells_can_be_repeated() {
+    let place = Place::new();
+    fs::create_dir(place.path("experiments")).unwrap();
+    let figures = "[
+        { kind = \"against\", name = \"curve\", value = \"sigma_end_to_end\", x = \"augment.variance\", at = [0.4, 1.0] },
+        { kind = \"map\", name = \"map\", value = \"loss\", x = \"augment.variance\", y = \"data.samples\" },
+        { kind = \"over-time\", name = \"time\", value = \"loss\", each = [\"data.samples\"] },
+    ]";
+    let text = with("{ kind = \"spectrum\", of = \"end-to-end\" }", figures)
+        .replace("[0.5, 3.0] }", "[0.5, 3.0], \"data.samples\" = [16, 32] }");
+    place.write("experiments/over.toml", format!("reproduce = true\n{text}"));
+    let output = place.call(&["reproduce", "over", "--out", "drawn"]);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    for name in ["curve", "map", "time-16", "time-32"] {
+        assert!(place.path(&format!("drawn/{name}.png")).exists(), "{name}");
+    }
+    let text = lines(&output).join("\n");
+    assert!(text.contains("\n  k = 3.0, N = 16: at t = 0.4: "), "{text}");
+
+    // The plan of a cell has no sweep for such a figure to stand on, and repeats the cell all the same.
+    let cell = &cells(&place.path("drawn/records/over"))[0];
+    fs::copy(cell.join("plan.toml"), place.path("plan.toml")).unwrap();
+    let again = place.call(&["run", "plan.toml", "--out", "again"]);
+    assert_eq!(status(&again), 0, "{}", errors(&again));
+    let record = |cell: &Path| fs::read(cell.join("record.npz")).unwrap();
+    assert_eq!(record(&cells(&place.path("again"))[0]), record(cell));
+
+    // A time that is not recorded fails, with what is beside it.
+    let text = fs::read_to_string(place.path("experiments/over.toml")).unwrap();
+    place.write("experiments/over.toml", text.replace("[0.4, 1.0]", "[0.5]"));
+    let output = place.call(&["reproduce", "over", "--out", "drawn"]);
+    assert_eq!(status(&output), 1);
+    assert!(errors(&output).contains("at = 0.5 is no recorded time"), "{}", errors(&output));
+}
