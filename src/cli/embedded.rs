@@ -14,6 +14,7 @@ macro_rules! copies {
 
 /// Name and text of every experiment file of the repository.
 const COPIES: &[(&str, &str)] = copies![
+    "bias",
     "figure_11a_paper",
     "figure_11a_released_code",
     "figure_11b_paper",
@@ -22,7 +23,17 @@ const COPIES: &[(&str, &str)] = copies![
     "figure_3_released_code",
     "figures_5_6_paper",
     "figures_5_6_released_code",
+    "flow_vs_sgd",
+    "freeze",
+    "freeze_fresh",
+    "lifetime",
     "mnist_pca",
+    "phase_depth_augmentation",
+    "population_limit",
+    "spectrum_of_data",
+    "spectrum_of_data_mnist",
+    "threshold",
+    "threshold_dot",
 ];
 
 /// All experiments by name, in alphabetical order.

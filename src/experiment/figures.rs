@@ -22,6 +22,27 @@ const RECORDED_BY: &[(&str, &str)] = &[
     ("numerical_rank_*", "ranks"),
     ("view_distance", "uniformity"),
     ("uniformity", "uniformity"),
+    ("sigma_augmented", "augmented"),
+    ("sigma_along_bias", "bias"),
+    ("bias_norm", "bias"),
+    ("theory_end_to_end", "theory"),
+    ("theory_augmented", "augmented"),
+    ("theory_limit", "theory"),
+    ("theory_limit_augmented", "augmented"),
+    ("theory_rank", "theory"),
+    ("lifetime", "lifetime"),
+    ("lifetime_resolution", "lifetime"),
+    ("theory_lifetime", "lifetime"),
+    ("theory_lifetime_law", "lifetime"),
+    ("population_loss", "population"),
+    ("population_loss_distance", "population"),
+    ("population_x_distance", "population"),
+    ("population_pair_weight", "population"),
+    ("population_samples", "population"),
+    ("pair_weight", "population"),
+    ("separable", "separability"),
+    ("margin_lower", "separability"),
+    ("margin_upper", "separability"),
 ];
 
 /// Checks a figure of the kind against, map or over-time. `swept` are the swept keys with the values of one cell, and
@@ -108,7 +129,7 @@ fn check_map(figure: &Settings, swept: &[Assignment]) -> Result<(), Problem> {
 }
 
 /// The declared shape of the array that `key` names.
-fn check_array(figure: &Settings, key: &str, quantities: &[String]) -> Result<&'static str, Problem> {
+pub(super) fn check_array(figure: &Settings, key: &str, quantities: &[String]) -> Result<&'static str, Problem> {
     let name = figure.text(key);
     let Some((pattern, shape, _)) = declared_array(name) else {
         let names: Vec<&str> = ARRAYS.iter().map(|(pattern, ..)| *pattern).collect();

@@ -291,7 +291,7 @@ const Y_SCALE: Key = Key {
 pub const FIGURES: &[Kind] = &[
     Kind {
         name: "spectrum",
-        keys: &[OF, NAME, TITLE],
+        keys: &[OF, THEORY, NAME, TITLE],
         about: "Sorted singular values at the end, one line a cell of the sweep, median and range over repeats",
         source: "Jing et al. 2022, Figures 3 and 11",
     },

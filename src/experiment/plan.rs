@@ -716,6 +716,9 @@ fn check_figures(settings: &Settings, swept: &[Assignment]) -> Result<(), Proble
             figures::check(figure, swept, quantities)?;
             continue;
         }
+        if figure.kind() == "spectrum" && figure.has("theory") {
+            figures::check_array(figure, "theory", quantities)?;
+        }
         let needed = if figure.kind() == "alignment" { "alignment" } else { "spectra" };
         if !wants(needed) {
             let message =

@@ -132,23 +132,36 @@ fn spectrum(
     let of = spectrum_name(figure.text("of"));
     let last = cells.len().saturating_sub(1).max(1) as f64;
     let keys = cells.first().map(|cell| swept_keys(cell.plan)).unwrap_or_default();
-    let series = cells
-        .iter()
-        .enumerate()
-        .filter(|(_, cell)| !cell.runs.is_empty())
+    let line = |index: usize, rows: &[&[f64]], style: SeriesStyle, label: String| {
+        let band = Band::of(rows);
+        Series {
+            label,
+            style,
+            shade: index as f64 / last,
+            x: (1..=band.median.len()).map(|rank| rank as f64).collect(),
+            median: band.median,
+            low: band.low,
+            high: band.high,
+        }
+    };
+    let shown = || cells.iter().enumerate().filter(|(_, cell)| !cell.runs.is_empty());
+    let mut series: Vec<Series> = shown()
         .map(|(index, cell)| {
-            let band = Band::of(&last_rows(&cell.runs, &array));
-            Series {
-                label: labels.joined(cell.plan, &keys),
-                style: SeriesStyle::Line,
-                shade: index as f64 / last,
-                x: (1..=band.median.len()).map(|rank| rank as f64).collect(),
-                median: band.median,
-                low: band.low,
-                high: band.high,
-            }
+            let rows = last_rows(&cell.runs, &array);
+            line(index, &rows, SeriesStyle::Line, labels.joined(cell.plan, &keys))
         })
         .collect();
+    let theory = figure.optional_text("theory");
+    if let Some(theory) = theory {
+        // A prediction of the limit has no time axis: all of it is the spectrum.
+        let whole = |run: &StoredRun| run.arrays.get(theory).is_some_and(|array| array.shape.len() == 1);
+        series.extend(shown().map(|(index, cell)| {
+            let constants = cell.runs.iter().filter(|run| whole(run)).map(|run| &*run.arrays[theory].values);
+            let changing: Vec<StoredRun> = cell.runs.iter().filter(|run| !whole(run)).cloned().collect();
+            let rows: Vec<&[f64]> = constants.chain(last_rows(&changing, theory)).collect();
+            line(index, &rows, SeriesStyle::Theory, String::new())
+        }));
+    }
     let floor = cells.iter().map(|cell| floor(&cell.runs, &of)).fold(0.0, f64::max);
     let chart = Chart::Lines(LineChart {
         x_label: "rank of the singular value".into(),
@@ -158,7 +171,7 @@ fn spectrum(
         ranks: true,
         legend_title: labels.title(&keys),
         series,
-        theory_label: None,
+        theory_label: theory.map(|array| if array.contains("limit") { "t → ∞, theory" } else { "theory" }.into()),
         references: Vec::new(),
         floor: (floor > 0.0).then_some(floor),
     });
