@@ -15,6 +15,7 @@ macro_rules! copies {
 /// Name and text of every experiment file of the repository.
 const COPIES: &[(&str, &str)] = copies![
     "bias",
+    "bias_strong",
     "figure_11a_paper",
     "figure_11a_released_code",
     "figure_11b_paper",
@@ -30,6 +31,7 @@ const COPIES: &[(&str, &str)] = copies![
     "mnist_pca",
     "phase_depth_augmentation",
     "population_limit",
+    "rank_law",
     "spectrum_of_data",
     "spectrum_of_data_mnist",
     "threshold",

@@ -129,7 +129,11 @@ fn check_map(figure: &Settings, swept: &[Assignment]) -> Result<(), Problem> {
 }
 
 /// The declared shape of the array that `key` names.
-pub(super) fn check_array(figure: &Settings, key: &str, quantities: &[String]) -> Result<&'static str, Problem> {
+pub(super) fn check_array(
+    figure: &Settings,
+    key: &str,
+    quantities: &[String],
+) -> Result<&'static str, Problem> {
     let name = figure.text(key);
     let Some((pattern, shape, _)) = declared_array(name) else {
         let names: Vec<&str> = ARRAYS.iter().map(|(pattern, ..)| *pattern).collect();

@@ -171,7 +171,8 @@ fn spectrum(
         ranks: true,
         legend_title: labels.title(&keys),
         series,
-        theory_label: theory.map(|array| if array.contains("limit") { "t → ∞, theory" } else { "theory" }.into()),
+        theory_label: theory
+            .map(|array| if array.contains("limit") { "t → ∞, theory" } else { "theory" }.into()),
         references: Vec::new(),
         floor: (floor > 0.0).then_some(floor),
     });

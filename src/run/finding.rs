@@ -133,7 +133,8 @@ fn spread(values: &[f64], floor: f64) -> String {
         }
     };
     match (band.median.first(), band.low.first(), band.high.first()) {
-        (Some(&median), Some(&low), Some(&high)) if low == high => show(median),
+        // A range that the digits do not show is none to a reader.
+        (Some(&median), Some(&low), Some(&high)) if show(low) == show(high) => show(median),
         (Some(&median), Some(&low), Some(&high)) => {
             format!("{} [{}, {}]", show(median), show(low), show(high))
         }

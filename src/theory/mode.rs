@@ -223,6 +223,9 @@ impl Mode {
             Way::Limit { .. } => 60.0,
             Way::Open { .. } => 650.0,
         };
+        if time <= reached {
+            return (z, reached);
+        }
         let mut step = 0.25;
         // Strides until the next one would go too far.
         let mut next = loop {
@@ -238,20 +241,22 @@ impl Mode {
             reached = later;
             step *= 2.0;
         };
-        let (low, mut at) = (z, z);
+        // Newton's method on the time passed, held between what is too early and what is too late.
+        let (mut low, mut at) = (z, z);
         for _ in 0..100 {
             let missing = time - reached;
+            if missing >= 0.0 {
+                low = at;
+            } else {
+                next = at;
+            }
             let newton = at + missing / self.pace(way, at).0;
-            let to = if newton > low && newton < next { newton } else { 0.5 * (at + next) };
-            if (to - at).abs() <= 4.0 * f64::EPSILON * (1.0 + at.abs()) {
+            let to = if (low..=next).contains(&newton) { newton } else { 0.5 * (low + next) };
+            if (to - at).abs() <= 4.0 * f64::EPSILON * at.abs() {
                 break;
             }
-            let passed = self.elapsed(way, at, to);
-            if reached + passed > time {
-                next = next.min(to);
-            }
+            reached += self.elapsed(way, at, to);
             at = to;
-            reached += passed;
         }
         (at, reached)
     }
