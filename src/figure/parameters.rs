@@ -71,6 +71,21 @@ struct Panel<'a> {
     apart: String,
 }
 
+/// Whether all these lines are one and the same, to the digits that a record shares between runs; then only the first stays.
+fn keep_one_of_equal(lines: &mut Vec<Series>) -> bool {
+    let close = |a: &f64, b: &f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs()) || a.is_nan() && b.is_nan();
+    let equal = |a: &Series, b: &Series| {
+        a.x == b.x
+            && a.median.len() == b.median.len()
+            && a.median.iter().zip(&b.median).all(|(a, b)| close(a, b))
+    };
+    let one = lines.len() > 1 && lines.windows(2).all(|pair| equal(&pair[0], &pair[1]));
+    if one {
+        lines.truncate(1);
+    }
+    one
+}
+
 impl<'a> Entry<'a> {
     /// One panel for every combination of the values of `keys`.
     fn panels(&self, cells: &[&'a Cell<'a>], keys: &[&str], name: &str) -> Vec<Panel<'a>> {
@@ -98,7 +113,7 @@ impl<'a> Entry<'a> {
         let groups = grouped(&panel.cells, &keys);
         let count = groups.len() * (times.len() + usize::from(limit_apart));
         let mut shades = (0..count).map(|k| k as f64 / count.saturating_sub(1).max(1) as f64);
-        let (mut series, mut predictions) = (Vec::new(), Vec::new());
+        let (mut series, mut predictions, mut limits) = (Vec::new(), Vec::new(), Vec::new());
         let mut floor: f64 = 0.0;
         for group in groups {
             let mut places: Vec<(f64, &Cell<'_>)> = group
@@ -135,14 +150,22 @@ impl<'a> Entry<'a> {
                     let words = [own.as_str(), LIMIT];
                     line.label =
                         words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ");
-                    // The legend explains all predictions together only where none is named.
-                    if let Some(theory) = predictions.first_mut() {
-                        theory.label = THEORY.to_string();
-                    }
                 }
-                predictions.push(line);
+                limits.push(line);
             }
         }
+        // What is predicted of all series alike is one line.
+        if times.len() == 1 {
+            keep_one_of_equal(&mut predictions);
+        }
+        if keep_one_of_equal(&mut limits) && limit_apart {
+            limits[0].label = LIMIT.to_string();
+        }
+        // The legend explains all predictions together only where none is named.
+        if let (true, Some(theory)) = (limit_apart, predictions.first_mut()) {
+            theory.label = THEORY.to_string();
+        }
+        predictions.append(&mut limits);
         series.extend(predictions.into_iter().filter(has_values));
         let threshold = figure.optional_number("threshold").map(|value| Reference {
             direction: Direction::X,
