@@ -84,6 +84,7 @@ fn a_large_batch_follows_the_population_and_says_how_far_it_is() {
         "data.samples=4096",
         "dynamics={ kind = \"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 0.5 }",
         "loss.reduction=\"sum\"",
+        "observe.quantities=[\"population\"]",
         "dynamics.time_end=1e-4",
     ]);
     // The reduction rescales the loss and not its distance from the limit.
@@ -105,8 +106,10 @@ fn a_large_batch_follows_the_population_and_says_how_far_it_is() {
 
 #[test]
 fn limits_and_ranks_are_recorded_and_a_narrow_layer_has_none() {
-    let simulation =
-        run(&["augment={ kind = \"diagonal\", variances = [0.5, 1.0, 2.0, 3.0], sides = \"one\" }"]);
+    let simulation = run(&[
+        "augment={ kind = \"diagonal\", variances = [0.5, 1.0, 2.0, 3.0], sides = \"one\" }",
+        "encoder.widths=[4, 4]",
+    ]);
     let limit = constant(&simulation, "theory_limit");
     for (value, expected) in limit.iter().zip([1.316, 0.786, 0.0, 0.0]) {
         assert!((value - expected).abs() < 6e-4, "{limit:?}");
@@ -186,6 +189,58 @@ fn small_modes_freeze_on_a_separable_batch_of_two_layers_and_nowhere_else() {
 }
 
 #[test]
+fn separability_is_that_of_the_batch_whatever_the_encoder() {
+    let verdict = |encoder: &str| {
+        let simulation = run(&[
+            "data.samples=24",
+            "augment={ kind = \"isotropic\", variance = 0.001, sides = \"one\" }",
+            encoder,
+            "dynamics={ kind = \"gd\", rate = 0.01, steps = 6 }",
+            "observe.quantities=[\"separability\"]",
+        ]);
+        ["separable", "margin_lower", "margin_upper"].map(|name| constant(&simulation, name)[0])
+    };
+    let plain = verdict("encoder.bias=false");
+    assert_eq!(plain[0], 1.0);
+    for encoder in
+        ["encoder.bias=true", "encoder.kind=\"relu\"", "encoder.projector={ kind = \"subvector\", dims = 2 }"]
+    {
+        assert_eq!(verdict(encoder), plain, "{encoder}");
+    }
+}
+
+#[test]
+fn a_batch_that_leaves_the_limit_says_when_and_why() {
+    let warned = |samples: u32| {
+        let simulation = run(&[
+            &format!("data.samples={samples}"),
+            "augment={ kind = \"isotropic\", variance = 0.1, sides = \"one\" }",
+            "dynamics={ kind = \"flow\", method = \"tsit5\", rtol = 1e-4, atol = 1e-7, time_end = 1.0 }",
+            "observe.quantities=[\"theory\"]",
+        ]);
+        simulation.warnings.iter().any(|warning| warning.contains("leave the population limit by t ="))
+    };
+    assert!(warned(16) && !warned(400));
+}
+
+#[test]
+fn modes_that_collapse_or_grow_for_ever_have_no_lifetime_and_recovered_ones_have_zero() {
+    let lifetimes = |variance: f64, scale: f64| {
+        let simulation = run(&[
+            &format!("augment={{ kind = \"isotropic\", variance = {variance}, sides = \"one\" }}"),
+            &format!("encoder.init.scale={scale}"),
+            "observe.quantities=[\"spectra\", \"theory\", \"lifetime\"]",
+        ]);
+        ["lifetime", "theory_lifetime", "theory_lifetime_law"].map(|name| constant(&simulation, name)[0])
+    };
+    for variance in [0.0, 2.0, 3.0] {
+        assert!(lifetimes(variance, 0.5).iter().all(|time| time.is_nan()), "{variance}");
+    }
+    let [measured, exact, law] = lifetimes(0.5, 0.9);
+    assert!(measured == 0.0 && exact == 0.0 && law.is_nan());
+}
+
+#[test]
 fn a_bias_is_scaled_and_its_direction_measured() {
     let text = BASE.replace("widths = [4, 4, 4]", "widths = [4, 4], bias = true, bias_norm = 0.7");
     let simulation = {
@@ -240,7 +295,7 @@ fn what_has_no_population_limit_is_refused_with_what_is_allowed() {
     let dot = "loss={ kind = \"infonce-dot\", temperature = 0.5 }";
     let mixture = "data={ kind = \"mixture\", dim = 4, samples = 10, components = 2, centre_std = 1.0 }";
     let plain = "observe.quantities=[\"loss\"]";
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 14] = [
         (&[mixture, plain], "allowed: \"gaussian\""),
         (&[cosine, plain], "allowed: \"infonce-euclidean\", \"infonce-dot\""),
         (&["encoder.kind=\"relu\"", plain], "allowed: encoder = \"linear\" without bias"),
@@ -250,8 +305,17 @@ fn what_has_no_population_limit_is_refused_with_what_is_allowed() {
         (&["observe.quantities=[\"uniformity\"]"], "leave it out"),
         (&["observe.quantities=[\"separability\"]"], "leave it out"),
         (&["observe.quantities=[\"lifetime\", \"spectra\"]"], "needs spectra and theory"),
-        (&[dot, "dynamics.batch=64"], "allowed: batch with loss = \"infonce-euclidean\""),
-        (&["dynamics.batch=64", "dynamics.method=\"rodas5p\""], "batch has no Jacobian"),
+        (&[dot, plain, "dynamics.batch=64"], "allowed: batch with loss = \"infonce-euclidean\""),
+        (&["dynamics.batch=64"], "batch leaves it"),
+        (
+            &[
+                "dynamics={ kind = \"gd\", rate = 0.1, steps = 6 }",
+                "loss.reduction=\"sum\"",
+                "data.samples=9",
+            ],
+            "allowed: reduction = \"mean\"",
+        ),
+        (&["dynamics.batch=64", plain, "dynamics.method=\"rodas5p\""], "batch has no Jacobian"),
         (&["dynamics.method=\"euler\""], "rodas5p"),
     ];
     for (overrides, said) in cases {

@@ -8,8 +8,8 @@ use contraflow::loss::{InfonceCosine, InfonceDot, InfonceEuclidean, Loss, Reduct
 use contraflow::matrix::{Matrix, singular_values, symmetric_eigenvalues};
 use contraflow::real::{Dual, Real};
 use contraflow::theory::{
-    Minimum, Mode, Population, Rate, ViewCovariances, imbalanced_lifetime, lifetime, limit_rank, minimise,
-    separability,
+    Minimum, Mode, Population, Rate, ViewCovariances, decoupled, imbalanced_lifetime, lifetime, limit_rank,
+    minimise, separability,
 };
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -675,6 +675,30 @@ fn an_imbalance_shortens_the_lifetime_of_two_layers() {
     assert!(lifetime(2, start, rate.at(0.0)) / time > 1e4);
 }
 
+/// Starts of very different size, turned by a rotation: the covariances are isotropic, so that the flow decouples.
+#[test]
+fn tiny_modes_beside_large_ones_keep_their_start() {
+    let dim = 4;
+    let identity = Matrix::identity(dim, dim);
+    let covariances = ViewCovariances::new(&identity, &(&identity * 0.5f64.sqrt()), Sides::One);
+    let wanted = [1.0, 1e-3, 1e-7, 1e-10];
+    let mut random = generator(8);
+    let u = contraflow::matrix::random_orthogonal(gaussian(dim, dim, 1.0, &mut random));
+    let v = contraflow::matrix::random_orthogonal(gaussian(dim, dim, 1.0, &mut random));
+    let core = Matrix::from_diagonal(&nalgebra::DVector::from_row_slice(&wanted));
+    let w = &u * core * v.transpose();
+    let mut starts: Vec<f64> =
+        decoupled(&covariances, std::slice::from_ref(&w)).unwrap().iter().map(|d| d.start).collect();
+    starts.sort_by(|a, b| b.total_cmp(a));
+    for (start, wanted) in starts.iter().zip(&wanted) {
+        // The product that makes W is rounded at ε of its largest entry.
+        assert!((start - wanted).abs() < 4.0 * f64::EPSILON + 1e-12 * wanted, "{starts:?}");
+    }
+    // Two layers whose imbalance is as large as the smallest mode do not decouple.
+    let layers = [Matrix::from_diagonal(&nalgebra::DVector::from_vec(vec![1.0, 1e-3, 0.2, 0.3])), identity];
+    assert!(decoupled(&covariances, &layers).is_none());
+}
+
 fn minimum(population: &mut Population, dim: usize, gap: f64) -> Minimum {
     let root = |m: &Matrix| contraflow::matrix::symmetric_eigen(m).unwrap().map(|v| v.max(0.0).sqrt());
     let mut evaluate = |m: &Matrix| {
@@ -717,6 +741,27 @@ fn the_flow_of_one_layer_ends_in_the_global_minimum_and_has_the_rank_of_the_law(
         assert!((end.transpose() * &end * &x).norm() < 1e-5);
     }
     assert!(ranks.len() >= 3, "the cases differ: {ranks:?}");
+}
+
+#[test]
+fn the_rank_law_holds_for_singular_covariances_that_do_not_commute() {
+    let dim = 4;
+    let mut ranks = std::collections::BTreeSet::new();
+    for (columns, strength) in [(3, 0.5), (2, 0.3), (3, 1.6), (2, 3.0)] {
+        let mut random = generator(columns as u64);
+        let data = gaussian(dim, columns, 1.0, &mut random);
+        let noise = gaussian(dim, dim, strength, &mut random);
+        let covariances = ViewCovariances::new(&data, &noise, Sides::One);
+        let start = gaussian(dim, dim, 0.5, &mut random);
+        let end = at_rest(&covariances, start, 3e5);
+        let values = singular_values(&end).unwrap();
+        let expected = limit_rank(&covariances).unwrap();
+        let rank = values.iter().filter(|value| **value > 1e-4).count();
+        assert_eq!(rank, expected, "{columns} directions with data, noise {strength}: {values:?}");
+        assert!(rank <= columns);
+        ranks.insert(rank);
+    }
+    assert!(ranks.len() >= 2, "the cases differ: {ranks:?}");
 }
 
 #[test]
@@ -785,6 +830,13 @@ fn separability_is_decided_with_certificates_and_matches_constructed_batches() {
     assert!(found.upper >= found.lower);
     let found = decided(&swapped);
     assert_eq!(found.verdict, Some(false), "{found:?}");
+    // One coordinate: M is a number, and the margin is the smallest difference of squares.
+    let (first, second) = ([0.0, 2.0, 5.0], [0.5, 2.3, 4.2]);
+    let batch: Vec<f64> = first.iter().chain(&second).copied().collect();
+    let found = separability(&batch, 1, 5000).unwrap();
+    let margin: f64 = 4.0 - 0.25;
+    assert!(found.lower <= margin + 1e-12 && margin <= found.upper + 1e-12 && found.lower > 0.0, "{found:?}");
+    assert!((found.lower - (4.0f64 - 0.25).min(9.0 - 0.64)).abs() < 1e-12, "{found:?}");
     // Noise along one coordinate only: the other one separates, which the identity metric does not see.
     let mut random = generator(4);
     let data = Matrix::identity(3, 3);

@@ -36,6 +36,7 @@ const COPIES: &[(&str, &str)] = copies![
     "spectrum_of_data_mnist",
     "threshold",
     "threshold_dot",
+    "threshold_large",
 ];
 
 /// All experiments by name, in alphabetical order.

@@ -578,6 +578,22 @@ fn check_predictions(settings: &Settings) -> Result<(), Problem> {
             return refuse(&message);
         }
     }
+    if wants("theory") && settings.table("loss").text("reduction") == "sum" {
+        return refuse(
+            "the quantity theory counts time for the mean over samples; allowed: reduction = \"mean\"",
+        );
+    }
+    let dynamics = settings.table("dynamics");
+    if wants("theory") && dynamics.kind() == "population" && dynamics.has("batch") {
+        return refuse("the quantity theory is that of the limit, and batch leaves it; take out one of them");
+    }
+    if (wants("theory") || wants("population"))
+        && settings.table("data").kind() == "file"
+        && settings.table("loss").kind() == "infonce-dot"
+    {
+        let message = "the dot product depends on the mean of the data, which the limit does not have; allowed: gaussian data, or loss = \"infonce-euclidean\"";
+        return refuse(message);
+    }
     if wants("lifetime") && !(wants("spectra") && wants("theory")) {
         return refuse("the quantity lifetime needs spectra and theory beside it");
     }

@@ -3,13 +3,14 @@
 use crate::augment::Augmentation;
 use crate::data::Dataset;
 use crate::encoder::{Network, Output};
-use crate::experiment::Plan;
+use crate::experiment::{Dynamics, Plan};
 use crate::loss::{InfonceEuclidean, Loss, Workspace};
 use crate::matrix::{Matrix, singular_values};
 use crate::observe::{Landscape, Quantity};
 use crate::record::{Column, Trajectory};
 use crate::theory::{
-    Direction, Population, ViewCovariances, decoupled, frozen_x, lifetime, limit, limit_rank, separability,
+    Direction, Mode, Population, ViewCovariances, decoupled, frozen_x, lifetime, limit, limit_rank,
+    separability,
 };
 
 /// Evaluations after which the question of separability is left open.
@@ -34,6 +35,11 @@ pub(super) struct Prediction {
     /// The layers at the start, where the network consists of linear ones.
     layers: Option<Vec<Matrix>>,
     workspace: Workspace,
+    dim: usize,
+    /// Samples that the loss sees at a time; none in the limit itself.
+    samples: Option<f64>,
+    /// Whether it was said that they are too few for the limit.
+    said: bool,
     /// What a reader should know.
     pub(super) warnings: Vec<String>,
 }
@@ -50,6 +56,7 @@ impl Prediction {
         views: Option<ViewCovariances>,
         network: &Network,
         parameters: &[f64],
+        samples: Option<usize>,
     ) -> Prediction {
         let loss = plan.loss().0;
         let population = views.as_ref().and_then(|views| Population::new(&loss, views.clone()).ok());
@@ -61,8 +68,26 @@ impl Prediction {
                 .collect()
         });
         let quantities = plan.quantities();
-        let (workspace, warnings) = (Workspace::default(), Vec::new());
-        Prediction { quantities, loss, views, population, layers, workspace, warnings }
+        let samples = match plan.dynamics() {
+            Dynamics::Sgd { batch, .. } => Some(batch as f64),
+            Dynamics::Population { batch, .. } => batch.map(|batch| batch as f64),
+            // Neither has a loss whose samples matter after the start.
+            Dynamics::FrozenX(_) | Dynamics::PrescribedX { .. } => None,
+            Dynamics::Flow(_) | Dynamics::Gd { .. } => samples.map(|samples| samples as f64),
+        };
+        let (workspace, warnings, dim) = (Workspace::default(), Vec::new(), network.input_dim());
+        Prediction {
+            quantities,
+            loss,
+            views,
+            population,
+            layers,
+            workspace,
+            dim,
+            samples,
+            said: false,
+            warnings,
+        }
     }
 
     fn wants(&self, quantity: Quantity) -> bool {
@@ -78,13 +103,27 @@ impl Prediction {
         views: Option<&[f64]>,
         trajectory: &mut Trajectory,
     ) {
-        if !self.wants(Quantity::Population) {
+        let wants_population = self.wants(Quantity::Population);
+        if !wants_population && !(self.wants(Quantity::Theory) && self.samples.is_some() && !self.said) {
             return;
         }
         let Some(population) = &mut self.population else { return };
         let w = landscape.network().end_to_end(parameters, Output::Embedding);
+        let needed = population.samples_needed(&w);
+        if let (Some(samples), false) = (self.samples, self.said) {
+            if needed * FEWEST_SAMPLES > samples {
+                self.said = true;
+                let time = trajectory.time.last().copied().unwrap_or(0.0);
+                self.warnings.push(format!(
+                    "{samples} samples leave the population limit by t = {time:.3e}: it needs many more than max(g, h) = {needed:.3e}"
+                ));
+            }
+        }
+        if !wants_population {
+            return;
+        }
         trajectory.put_number("population_pair_weight", population.pair_weight(&w));
-        trajectory.put_number("population_samples", population.samples_needed(&w));
+        trajectory.put_number("population_samples", needed);
         let Some(views) = views else { return };
         let dim = w.ncols();
         let count = (views.len() / (2 * dim)) as f64;
@@ -124,8 +163,7 @@ impl Prediction {
             }
         }
         if let (true, Some(views)) = (self.wants(Quantity::Separability), batch) {
-            let dim = self.layers.as_ref().map_or(1, |layers| layers[0].ncols());
-            self.separability(views, dim, trajectory);
+            self.separability(views, self.dim, trajectory);
         }
     }
 
@@ -166,7 +204,7 @@ impl Prediction {
                     "data and noise do not commute and the search for the limit did not end; no limit is recorded".into(),
                 ),
             }
-            if let (Loss::Euclidean(_), Ok(rank)) = (&self.loss, limit_rank(&views)) {
+            if let (Loss::Euclidean(_), Ok(rank), 1) = (&self.loss, limit_rank(&views), layers.len()) {
                 trajectory.constants.insert("theory_rank".into(), (vec![], vec![rank as f64]));
             }
         }
@@ -177,6 +215,9 @@ impl Prediction {
             );
             return;
         };
+        if directions.iter().any(|direction| direction.start == 0.0) {
+            self.warnings.push("the start has no full rank: modes that start at 0 stay there, and the recorded limit is not theirs".into());
+        }
         let rank = layers[depth - 1].nrows().min(dim);
         let path = |directions: &[Direction]| -> Vec<Vec<f64>> {
             directions
@@ -216,7 +257,7 @@ impl Prediction {
 
     /// Lifetimes of the modes, those with the largest limit first, by quadrature and by the asymptotic law.
     fn predicted_lifetimes(
-        &self,
+        &mut self,
         directions: &[Direction],
         views: &ViewCovariances,
         depth: usize,
@@ -227,9 +268,24 @@ impl Prediction {
             .filter_map(|direction| Some((direction.mode(&self.loss, views, depth)?, direction.start)))
             .collect();
         modes.sort_by(|a, b| b.0.limit().total_cmp(&a.0.limit()).then(b.1.total_cmp(&a.1)));
-        let level = |limit: f64| RECOVERED * limit;
-        let exact = modes.iter().map(|(mode, start)| mode.time(*start, level(mode.limit()))).collect();
-        let law = modes.iter().map(|(mode, start)| lifetime(depth, *start, mode.rate.at(0.0))).collect();
+        if modes.windows(2).any(|pair| pair[1].1 > pair[0].1 * (1.0 + SAME)) {
+            self.warnings.push(
+                "modes with a smaller limit start larger: singular values in descending order change places, and no lifetimes are predicted".into(),
+            );
+            return;
+        }
+        let level = |mode: &Mode| RECOVERED * mode.limit();
+        let recovers = |mode: &Mode| mode.limit() > 0.0 && mode.limit().is_finite();
+        let exact = modes.iter().map(|(mode, start)| match recovers(mode) {
+            true if *start >= level(mode) => 0.0,
+            true => mode.time(*start, level(mode)),
+            false => f64::NAN,
+        });
+        let law = modes.iter().map(|(mode, start)| {
+            let waits = recovers(mode) && *start < level(mode);
+            if waits { lifetime(depth, *start, mode.rate.at(0.0)) } else { f64::NAN }
+        });
+        let (exact, law) = (exact.collect(), law.collect());
         let shape = vec![modes.len()];
         trajectory.constants.insert("theory_lifetime".into(), (shape.clone(), exact));
         trajectory.constants.insert("theory_lifetime_law".into(), (shape, law));
@@ -257,6 +313,12 @@ impl Prediction {
     }
 }
 
+/// Times that max(g, h) must fit into a batch for the limit to describe it to some tenths.
+const FEWEST_SAMPLES: f64 = 10.0;
+
+/// Relative difference of starts that rounding alone may make.
+const SAME: f64 = 1e-9;
+
 /// Part of its limit at which a singular value counts as recovered.
 const RECOVERED: f64 = 0.5;
 
@@ -275,6 +337,9 @@ pub(super) fn measured_lifetimes(trajectory: &mut Trajectory) {
     let mut widths = vec![f64::NAN; rank];
     for k in 0..rank {
         let level = RECOVERED * limits[k];
+        if !(level > 0.0 && level.is_finite()) {
+            continue;
+        }
         let Some(after) = (0..time.len()).find(|&t| column.row(t)[k] >= level) else { continue };
         if after == 0 {
             (found[k], widths[k]) = (0.0, 0.0);

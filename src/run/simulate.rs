@@ -52,6 +52,7 @@ impl Recorder {
         parameters: &[f64],
         views: Option<ViewCovariances>,
         inputs: SpectrumInputs,
+        samples: Option<usize>,
     ) -> Result<Recorder, DecompositionError> {
         let accuracy = match plan.dynamics() {
             Dynamics::Flow(flow)
@@ -63,7 +64,7 @@ impl Recorder {
         let noisy_directions = views.as_ref().map(noisy_directions).transpose()?;
         Ok(Recorder {
             observer: Observer { quantities: plan.quantities(), accuracy, inputs, noisy_directions },
-            prediction: Prediction::new(plan, views, network, parameters),
+            prediction: Prediction::new(plan, views, network, parameters, samples),
             trajectory: Trajectory::default(),
             failure: None,
             short: None,
@@ -194,7 +195,7 @@ fn in_population(
         .map(|eigen| triangular_factor(&eigen.map(|value| value.max(0.0).sqrt())));
     let recorder = factor
         .and_then(SpectrumInputs::of_covariance)
-        .and_then(|inputs| Recorder::new(plan, &network, &parameters, Some(views.clone()), inputs));
+        .and_then(|inputs| Recorder::new(plan, &network, &parameters, Some(views.clone()), inputs, None));
     let mut recorder = match recorder {
         Ok(recorder) => recorder,
         Err(error) => return unstarted(network, parameters, error),
@@ -242,7 +243,14 @@ fn on_samples(
         views.clone()
     };
     let recorder = SpectrumInputs::new(&network, spectrum_inputs).and_then(|inputs| {
-        Recorder::new(plan, &network, &parameters, covariances(&data, &augmentation), inputs)
+        Recorder::new(
+            plan,
+            &network,
+            &parameters,
+            covariances(&data, &augmentation),
+            inputs,
+            Some(data.count()),
+        )
     });
     let mut recorder = match recorder {
         Ok(recorder) => recorder,

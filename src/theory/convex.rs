@@ -37,7 +37,8 @@ const SHRINK: f64 = 0.5;
 /// O'Donoghue and Candès 2015), until [`Minimum::gap`] for twice the trace of M is at most `gap`, or `most` evaluations.
 ///
 /// `evaluate` returns the loss and X = -2 ∂L/∂M. `watch` sees each iterate and may end the search. Where the infimum lies at
-/// infinity M grows and nothing converges. Cost: an evaluation and an eigendecomposition a step.
+/// infinity M grows, and the gap to matrices of twice its trace may close far out, where there is no minimum. Cost:
+/// an evaluation and an eigendecomposition a step.
 pub fn minimise(
     start: &Matrix,
     gap: f64,

@@ -1,10 +1,16 @@
 //! Where training ends in the population limit.
 
 use super::convex::minimise;
-use super::decoupling::directions;
+use super::decoupling::{Direction, directions};
 use super::{Population, ViewCovariances};
 use crate::loss::Loss;
 use crate::matrix::{DecompositionError, Matrix, symmetric_eigen};
+
+/// Where a mode ends that starts above 0; NaN without data and without noise, where it stays.
+fn end(direction: &Direction, loss: &Loss, views: &ViewCovariances) -> Option<f64> {
+    let mode = direction.mode(loss, views, 1)?;
+    Some(if direction.data == 0.0 && direction.noise == 0.0 { f64::NAN } else { mode.limit() })
+}
 
 /// Gap of the loss (nats) at which the search for a limit ends, and evaluations after which it is given up.
 const GAP: f64 = 1e-13;
@@ -18,11 +24,17 @@ const EVALUATIONS: usize = 20_000;
 pub fn limit(loss: &Loss, views: &ViewCovariances) -> Result<Option<Vec<f64>>, DecompositionError> {
     if let Some(directions) = directions(views) {
         let values: Option<Vec<f64>> =
-            directions.iter().map(|direction| Some(direction.mode(loss, views, 1)?.limit())).collect();
+            directions.iter().map(|direction| end(direction, loss, views)).collect();
         return Ok(values.map(|mut values| {
             values.sort_by(|a, b| b.total_cmp(a));
             values
         }));
+    }
+    let noise = symmetric_eigen(views.noise())?.values;
+    let largest = noise.last().copied().unwrap_or(0.0);
+    // Without noise along some direction, which no basis separates from the others, the infimum lies at infinity.
+    if noise[0] <= f64::EPSILON * noise.len() as f64 * largest {
+        return Ok(None);
     }
     let Ok(mut population) = Population::new(loss, views.clone()) else { return Ok(None) };
     let root = |m: &Matrix| symmetric_eigen(m).map(|eigen| eigen.map(|value| value.max(0.0).sqrt()));
