@@ -160,6 +160,7 @@ impl<'a> Entry<'a> {
         }
         if keep_one_of_equal(&mut limits) && limit_apart {
             limits[0].label = LIMIT.to_string();
+            limits[0].shade = 1.0;
         }
         // The legend explains all predictions together only where none is named.
         if let (true, Some(theory)) = (limit_apart, predictions.first_mut()) {

@@ -104,20 +104,20 @@ impl Prediction {
         trajectory: &mut Trajectory,
     ) {
         let wants_population = self.wants(Quantity::Population);
-        if !wants_population && !(self.wants(Quantity::Theory) && self.samples.is_some() && !self.said) {
+        let watched =
+            self.samples.filter(|_| !self.said && (wants_population || self.wants(Quantity::Theory)));
+        if !wants_population && watched.is_none() {
             return;
         }
         let Some(population) = &mut self.population else { return };
         let w = landscape.network().end_to_end(parameters, Output::Embedding);
         let needed = population.samples_needed(&w);
-        if let (Some(samples), false) = (self.samples, self.said) {
-            if needed * FEWEST_SAMPLES > samples {
-                self.said = true;
-                let time = trajectory.time.last().copied().unwrap_or(0.0);
-                self.warnings.push(format!(
-                    "{samples} samples leave the population limit by t = {time:.3e}: it needs many more than max(g, h) = {needed:.3e}"
-                ));
-            }
+        if let Some(samples) = watched.filter(|samples| needed * FEWEST_SAMPLES > *samples) {
+            self.said = true;
+            let time = trajectory.time.last().copied().unwrap_or(0.0);
+            self.warnings.push(format!(
+                "{samples} samples leave the population limit by t = {time:.3e}: it needs many more than max(g, h) = {needed:.3e}"
+            ));
         }
         if !wants_population {
             return;
