@@ -368,7 +368,12 @@ fn phrases(plan: &Plan) -> [String; 5] {
         Dynamics::FrozenX(flow) => format!("flow with X frozen to t = {}", flow.time_end),
         Dynamics::PrescribedX { flow, .. } => format!("flow with X prescribed to t = {}", flow.time_end),
         Dynamics::Gd { rate, steps, .. } => {
-            format!("gradient descent, {steps} steps of {rate} (t = {})", rate * steps as f64)
+            let noun = if steps == 1 { "step" } else { "steps" };
+            format!(
+                "gradient descent, {steps} {noun} of {} (t = {})",
+                short(rate),
+                short(rate * steps as f64)
+            )
         }
         Dynamics::Sgd { rate, steps, batch } => {
             format!("SGD, {steps} steps of {rate}, batch {batch} (t = {})", rate * steps as f64)
