@@ -72,7 +72,7 @@ struct Panel<'a> {
 }
 
 /// Whether all these lines are one and the same, to the digits that a record shares between runs; then only the first stays.
-fn keep_one_of_equal(lines: &mut Vec<Series>) -> bool {
+pub(super) fn keep_one_of_equal(lines: &mut Vec<Series>) -> bool {
     let close = |a: &f64, b: &f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs()) || a.is_nan() && b.is_nan();
     let equal = |a: &Series, b: &Series| {
         a.x == b.x

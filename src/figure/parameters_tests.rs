@@ -517,3 +517,22 @@ fn values_have_words() {
         assert_eq!(value_label(array), words);
     }
 }
+
+#[test]
+fn predictions_that_all_series_share_are_one_line_and_others_stay() {
+    let line = |median: &[f64]| crate::record::Series {
+        label: String::new(),
+        style: crate::record::SeriesStyle::Theory,
+        shade: 0.0,
+        x: (0..median.len()).map(|k| k as f64).collect(),
+        median: median.to_vec(),
+        low: Vec::new(),
+        high: Vec::new(),
+    };
+    let mut same = vec![line(&[1.0, f64::NAN]), line(&[1.0 + 1e-12, f64::NAN]), line(&[1.0, f64::NAN])];
+    assert!(super::parameters::keep_one_of_equal(&mut same) && same.len() == 1);
+    let mut different = vec![line(&[1.0, 2.0]), line(&[1.0, 2.001])];
+    assert!(!super::parameters::keep_one_of_equal(&mut different) && different.len() == 2);
+    let mut shorter = vec![line(&[1.0, 2.0]), line(&[1.0])];
+    assert!(!super::parameters::keep_one_of_equal(&mut shorter));
+}
