@@ -71,6 +71,7 @@ fn add_one(out: &mut [f64], weight: f64, stage: &[f64]) {
 }
 
 /// Whether no value is infinite or not a number.
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
 pub(super) fn all_finite(values: &[f64]) -> bool {
     // Without short-circuit: the loop vectorises, and the answer is almost always yes.
     values.iter().fold(true, |finite, value| finite & value.is_finite())
@@ -167,6 +168,7 @@ pub(super) fn scaled_norm(
     accumulator.finish()
 }
 
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
 fn fill_scales(scales: &mut [f64], (rtol, atol): (f64, f64), before: &[f64], after: &[f64]) {
     for (scale, (before, after)) in scales.iter_mut().zip(before.iter().zip(after)) {
         let size = if before.abs() > after.abs() { before.abs() } else { after.abs() };
