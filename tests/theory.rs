@@ -398,6 +398,16 @@ fn the_pair_weight_and_the_first_correction_are_those_of_batches() {
         let g = population.pair_weight(&w);
         assert!((weight - g).abs() < 4.0 * error + 3.0 * g * g / n, "{sides:?}: {weight} and {g}");
         assert!(g > 1.2);
+        // The term of the loss is g - ½ - ½ h, and a batch needs more samples than either.
+        let h = 2.0 * (g - 0.5 - loss_term);
+        assert!((population.samples_needed(&w) / g.max(h) - 1.0).abs() < 1e-12);
+        let loud = ViewCovariances::new(&data, &(Matrix::identity(dim, dim) * 3.0), sides);
+        let loud = Population::new(&EUCLIDEAN, loud).unwrap();
+        let (g, term) = (loud.pair_weight(&w), loud.first_correction(&w).unwrap().0);
+        assert!(
+            2.0 * (g - 0.5 - term) > g
+                && (loud.samples_needed(&w) / (2.0 * (g - 0.5 - term)) - 1.0).abs() < 1e-12
+        );
         // The gradient of the corrected loss is the derivative of its value.
         let mut corrected = Population::new(&EUCLIDEAN, covariances).unwrap().with_batch(n).unwrap();
         assert!(gradient_error(&mut corrected, &w, -1.0) < 1e-12);
@@ -430,6 +440,18 @@ fn the_pair_weight_of_the_dot_product_is_that_of_batches() {
         let g = population.pair_weight(&w);
         assert!((mean - g).abs() < 5.0 * error, "{sides:?}: {mean} and {g}");
         assert!((g - 1.0).abs() > 20.0 * error);
+        // E k₂/Z² = E exp(zᵀ S_2 z/τ²), which small weights leave finite.
+        let small = &w * 0.4;
+        let second = &small * covariances.second() * small.transpose();
+        let spread = (0..draws).map(|i| {
+            let z = &small * nalgebra::DVector::from_column_slice(&batch[i * dim..(i + 1) * dim]);
+            (z.dot(&(&second * &z)) / 0.64).exp()
+        });
+        let spread = spread.sum::<f64>() / draws as f64;
+        let needed = population.samples_needed(&small);
+        let g = population.pair_weight(&small);
+        assert!((needed / spread.max(g) - 1.0).abs() < 0.01, "{sides:?}: {needed} and {spread}");
+        assert!(population.samples_needed(&w).is_infinite());
     }
 }
 
