@@ -719,6 +719,10 @@ fn tiny_modes_beside_large_ones_keep_their_start() {
     // Two layers whose imbalance is as large as the smallest mode do not decouple.
     let layers = [Matrix::from_diagonal(&nalgebra::DVector::from_vec(vec![1.0, 1e-3, 0.2, 0.3])), identity];
     assert!(decoupled(&covariances, &layers).is_none());
+    // Nor do two whose imbalance is rounding beside the largest mode and everything beside the smallest.
+    let diagonal = |last: f64| Matrix::from_diagonal(&nalgebra::DVector::from_vec(vec![1.0, 0.5, 0.2, last]));
+    assert!(decoupled(&covariances, &[diagonal(1e-6), diagonal(1e-7)]).is_none());
+    assert!(decoupled(&covariances, &[diagonal(1e-6), diagonal(1e-6)]).is_some());
 }
 
 fn minimum(population: &mut Population, dim: usize, gap: f64) -> Minimum {
