@@ -2,6 +2,7 @@
 
 use contraflow::experiment::Experiment;
 use contraflow::run::{Simulation, simulate};
+use contraflow::theory::{Mode, Rate};
 use std::path::Path;
 
 const BASE: &str = r#"
@@ -153,6 +154,9 @@ fn lifetimes_are_measured_within_their_resolution_of_the_exact_time() {
     ]);
     let names = ["lifetime", "lifetime_resolution", "theory_lifetime", "theory_lifetime_law"];
     let [measured, resolution, exact, law] = names.map(|name| constant(&simulation, name));
+    // Recovered is half of the limit.
+    let mode = Mode { depth: 2, rate: Rate::Euclidean { first: 1.0, difference: 0.5 } };
+    assert!((mode.time(0.01, 0.5 * mode.limit()) / exact[0] - 1.0).abs() < 1e-9);
     for k in 0..4 {
         assert!((measured[k] / exact[k] - 1.0).abs() <= resolution[k], "{measured:?} {exact:?}");
         assert!((law[k] / exact[k] - 1.0).abs() < 0.05 && resolution[k] < 0.02);

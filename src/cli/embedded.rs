@@ -27,6 +27,7 @@ const COPIES: &[(&str, &str)] = copies![
     "flow_vs_sgd",
     "freeze",
     "freeze_fresh",
+    "frozen_x",
     "lifetime",
     "mnist_pca",
     "phase_depth_augmentation",
