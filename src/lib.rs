@@ -23,6 +23,7 @@
 //! | 4 | `theory` | predictions: the population limit, modes, frozen X, lifetimes, global minima |
 //! | 5 | `experiment` | experiment files to validated plans, and these to objects |
 //! | 6 | `run` | drives dynamics, schedules cells, keeps results |
+//! | 7 | `claim` | the paper's statements on trial: hypotheses, checks, negative controls, verdicts |
 //! | 8 | `figure` | draws what is recorded; computes nothing |
 //! | 10 | `cli` | thin verbs |
 //!
@@ -50,6 +51,7 @@
 //! ```
 
 pub mod augment;
+pub mod claim;
 pub mod cli;
 pub mod data;
 pub mod dynamics;

@@ -23,6 +23,7 @@ const RANKS: &[(&str, u32)] = &[
     ("theory", 4),
     ("experiment", 5),
     ("run", 6),
+    ("claim", 7),
     ("figure", 8),
     ("cli", 10),
 ];

@@ -4,7 +4,7 @@ use crate::experiment::Experiment;
 use crate::settings::Problem;
 use std::path::Path;
 
-const FOLDER: &str = "experiments";
+pub(super) const FOLDER: &str = "experiments";
 
 macro_rules! copies {
     ($($name:literal),* $(,)?) => {
@@ -63,6 +63,18 @@ pub(super) fn available() -> Vec<(String, Result<Experiment, Problem>)> {
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
+}
+
+/// The experiment of this name with `overrides`, each `key=value`.
+pub(super) fn named(name: &str, overrides: &[String]) -> Result<Experiment, Problem> {
+    let folder = Path::new(FOLDER);
+    let path = folder.join(format!("{name}.toml"));
+    match COPIES.iter().find(|(copy, _)| *copy == name) {
+        Some((_, text)) if !path.exists() => {
+            Experiment::parse(&path.to_string_lossy(), folder, text, overrides)
+        }
+        _ => Experiment::read(&path, overrides),
+    }
 }
 
 #[cfg(test)]

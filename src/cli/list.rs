@@ -2,7 +2,7 @@
 
 use super::{DONE, embedded, print_line, refuse};
 use crate::settings::{Kind, describe};
-use crate::{augment, data, encoder, experiment, loss, observe, record};
+use crate::{augment, claim, data, encoder, experiment, loss, observe, record};
 
 const TOPICS: &[(&str, &[Kind])] = &[
     ("losses", loss::KINDS),
@@ -20,7 +20,7 @@ const TOPICS: &[(&str, &[Kind])] = &[
 pub(super) fn list(topic: Option<&str>) -> u8 {
     let names = || {
         let kinds = TOPICS.iter().map(|(name, _)| *name);
-        kinds.chain(["quantities", "arrays", "experiments"]).collect::<Vec<_>>().join("\n")
+        kinds.chain(["quantities", "arrays", "experiments", "claims"]).collect::<Vec<_>>().join("\n")
     };
     match topic {
         None => print_line(&names()),
@@ -40,6 +40,11 @@ pub(super) fn list(topic: Option<&str>) -> u8 {
                     Ok(experiment) => print_line(&format!("{name:<32} {}", experiment.title)),
                     Err(problem) => eprintln!("{problem}"),
                 }
+            }
+        }
+        Some("claims") => {
+            for claim in claim::all() {
+                print_line(&format!("{:<24} {:<20} {}", claim.id, claim.source, claim.statement));
             }
         }
         Some(name) => match TOPICS.iter().find(|(topic, _)| *topic == name) {

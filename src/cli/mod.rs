@@ -6,6 +6,7 @@ mod list;
 mod progress;
 mod reproduce;
 mod run;
+mod verify;
 
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
@@ -25,6 +26,8 @@ struct Cli {
 enum Verb {
     /// Reproduce the paper's toy figures: run their experiments, draw them, print what they show
     Reproduce(Reproduce),
+    /// Put the paper's statements on trial: verdict, deciding figure, what was assumed, negative control
+    Verify(Verify),
     /// Run an experiment file: every cell of its sweep, every repeat; what is there already stays
     Run(Run),
     /// Check an experiment file without running it
@@ -56,6 +59,24 @@ struct Reproduce {
     /// Where figures and, in `records`, results go
     #[arg(long, value_name = "DIR", default_value = "figures")]
     out: PathBuf,
+    #[command(flatten)]
+    parallel: Parallel,
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// Claims to explain in depth, such as lemma-5 [default: a table of all]
+    #[arg(value_name = "CLAIM")]
+    claims: Vec<String>,
+    /// quick: a minute on two cores; full: a quarter of an hour, with more instances, seeds, samples and time
+    #[arg(long, value_name = "LEVEL", default_value = "quick", value_parser = ["quick", "full"])]
+    level: String,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+    /// Keep the records of the runs here, and use those that are there [default: all runs anew, nothing kept]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     parallel: Parallel,
 }
@@ -130,6 +151,7 @@ pub fn main() -> ExitCode {
     });
     let status = match cli.verb {
         Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
+        Verb::Verify(arguments) => verify::verify(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Schema => {

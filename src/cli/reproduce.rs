@@ -1,6 +1,7 @@
 //! `contraflow reproduce [NAME…]`: the main job.
 
 use super::run::{run_missing, status};
+use super::verify;
 use super::{DONE, FAILED, INTERRUPTED, Reproduce, embedded, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::figure;
@@ -27,6 +28,7 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         }
     }
     let mut worst = DONE;
+    let records = arguments.out.join("records");
     for experiment in &experiments {
         if let Some(path) = experiment.missing_files().first() {
             eprintln!(
@@ -36,7 +38,7 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
             );
             continue;
         }
-        let store = Store::new(arguments.out.join("records").join(&experiment.name));
+        let store = Store::new(records.join(&experiment.name));
         let status = match run_missing(experiment, &store, arguments.parallel.jobs(), false) {
             Ok(tally) => status(&tally),
             Err(status) => status,
@@ -47,7 +49,8 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         worst = worst.max(status);
         worst = worst.max(draw(experiment, &store, &arguments.out));
     }
-    worst
+    let claims: Vec<String> = experiments.iter().flat_map(|experiment| experiment.claims.clone()).collect();
+    worst.max(verify::judge(&claims, &experiments, &records, arguments.parallel.jobs()))
 }
 
 /// The experiments of these names, or all that are marked.

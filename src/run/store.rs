@@ -133,6 +133,11 @@ impl Store {
         self.load_directory(&self.directory(plan))
     }
 
+    /// Reads the final parameters of a plan whose run has finished, by name.
+    pub fn load_state(&self, plan: &Plan) -> Result<BTreeMap<String, Array>, FileError> {
+        files::read_npz(self.directory(plan).join(STATE))
+    }
+
     /// Reads the results in a directory of the store.
     pub(super) fn load_directory(&self, directory: &Path) -> Result<StoredRun, FileError> {
         let path = directory.join(OUTCOME);

@@ -1,0 +1,272 @@
+//! `contraflow verify [CLAIM…]`: the audit.
+
+use super::progress::Progress;
+use super::{DONE, FAILED, INTERRUPTED, Verify, embedded, interrupted, print_line, refuse};
+use crate::claim::{
+    self, Case, Claim, Counterexample, Finding, Level, NeededExperiment, Run, Source, Verdict,
+};
+use crate::experiment::Experiment;
+use crate::run::{self, Store};
+use crate::settings::{Problem, meant};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub(super) fn verify(arguments: &Verify) -> u8 {
+    let claims = match chosen(&arguments.claims) {
+        Ok(claims) => claims,
+        Err(message) => return refuse(&message),
+    };
+    // Records of an earlier engine would hide what the present one does, so that nothing is kept unless asked for.
+    let temporary = std::env::temp_dir().join(format!("contraflow-verify-{}", std::process::id()));
+    let records = arguments.out.clone().unwrap_or_else(|| temporary.clone());
+    let level = if arguments.level == "full" { Level::Full } else { Level::Quick };
+    let status = match case(&claims, level, &records, &[], arguments.parallel.jobs()) {
+        Ok(case) => {
+            let findings = examine(&claims, &case, arguments.parallel.jobs());
+            report(&claims, &findings, arguments.json, !arguments.claims.is_empty())
+        }
+        Err(status) => status,
+    };
+    if arguments.out.is_none() {
+        let _ = std::fs::remove_dir_all(&temporary);
+    }
+    status
+}
+
+/// Judges `claims`, on the complete records of the experiments `present` and on what else they need at the quick level, and
+/// prints the table.
+pub(super) fn judge(claims: &[String], present: &[Experiment], records: &Path, jobs: usize) -> u8 {
+    let claims: Vec<Claim> = claim::all()
+        .into_iter()
+        .filter(|claim| {
+            claims.iter().any(|id| claim.id == id || claim.id.strip_suffix("-corrected") == Some(id))
+        })
+        .collect();
+    if claims.is_empty() {
+        return DONE;
+    }
+    match case(&claims, Level::Quick, records, present, jobs) {
+        Ok(case) => {
+            print_line("");
+            report(&claims, &examine(&claims, &case, jobs), false, false)
+        }
+        Err(status) => status,
+    }
+}
+
+/// The claims of these names, or all.
+fn chosen(ids: &[String]) -> Result<Vec<Claim>, String> {
+    if ids.is_empty() {
+        return Ok(claim::all());
+    }
+    ids.iter().map(|id| claim::named(id).ok_or_else(|| unknown(id))).collect()
+}
+
+fn unknown(id: &str) -> String {
+    let ids: Vec<&str> = claim::all().iter().map(|claim| claim.id).collect();
+    let hint =
+        meant(id, ids.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("error: there is no claim `{id}`{hint} `contraflow list claims` shows all {}", ids.len())
+}
+
+/// Refuses an experiment that names a claim which does not exist.
+#[allow(dead_code)] // wired once every id exists
+pub(super) fn check_claims(experiment: &Experiment) -> Result<(), Problem> {
+    let ids: Vec<&str> = claim::all().iter().map(|claim| claim.id).collect();
+    let Some(id) = experiment.claims.iter().find(|id| !ids.contains(&id.as_str())) else { return Ok(()) };
+    let problem = experiment.plans[0].settings.problem("claims", format!("there is no claim `{id}`"));
+    Err(match meant(id, ids.iter().copied()) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help("`contraflow list claims` shows all"),
+    })
+}
+
+/// Runs what the claims name; an exit status where that is not possible.
+fn case(
+    claims: &[Claim],
+    level: Level,
+    records: &Path,
+    present: &[Experiment],
+    jobs: usize,
+) -> Result<Case, u8> {
+    let mut needed: Vec<&NeededExperiment> = Vec::new();
+    for wanted in claims.iter().flat_map(|claim| claim.experiments) {
+        if needed.iter().all(|other| other.name != wanted.name) {
+            needed.push(wanted);
+        }
+    }
+    let mut runs = BTreeMap::new();
+    for wanted in needed {
+        let store = Store::new(records.join(wanted.name));
+        let complete = present.iter().find(|experiment| experiment.name == wanted.name);
+        let read;
+        let experiment = match complete {
+            Some(experiment) => experiment,
+            None => {
+                read = parse(wanted, level).map_err(|problem| refuse(&problem))?;
+                &read
+            }
+        };
+        if let Some(path) = experiment.missing_files().first() {
+            eprintln!("{}: skipped, for {} is not there", wanted.name, path.display());
+            continue;
+        }
+        run_quietly(experiment, &store, jobs)?;
+        runs.insert(wanted.name, load(experiment, &store));
+    }
+    Ok(Case { level, runs })
+}
+
+fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem> {
+    match wanted.source {
+        Source::File => embedded::named(wanted.name, &wanted.overrides(level)),
+        Source::Text(text) => {
+            let folder = PathBuf::from(embedded::FOLDER);
+            Experiment::parse(&format!("{}.toml", wanted.name), &folder, text, &wanted.overrides(level))
+        }
+    }
+}
+
+fn run_quietly(experiment: &Experiment, store: &Store, jobs: usize) -> Result<(), u8> {
+    experiment.check_files().map_err(|problem| refuse(&problem))?;
+    let progress = Progress::new(&experiment.name, experiment.plans.len(), experiment.plans.len());
+    // A run that ends early ends for a reason that its claim reads.
+    let tally = run::run(experiment, store, jobs, false, &interrupted, &|event| progress.report(&event));
+    progress.finish();
+    match tally {
+        Err(error) => {
+            eprintln!("error: {error}");
+            Err(FAILED)
+        }
+        Ok(_) if interrupted() => Err(INTERRUPTED),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn load(experiment: &Experiment, store: &Store) -> Vec<Run> {
+    let plans = experiment.plans.iter();
+    plans
+        .filter_map(|plan| {
+            let stored = store.load(plan).map_err(|error| eprintln!("error: {error}")).ok()?;
+            let state = if stored.is_finished() {
+                store.load_state(plan).unwrap_or_default()
+            } else {
+                BTreeMap::new()
+            };
+            Some(Run { plan: plan.clone(), stored, state })
+        })
+        .collect()
+}
+
+/// Judges all claims, on `jobs` threads.
+fn examine(claims: &[Claim], case: &Case, jobs: usize) -> Vec<Finding> {
+    let all = || claims.par_iter().with_max_len(1).map(|claim| claim.examine(case)).collect();
+    match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
+        Ok(pool) => pool.install(all),
+        Err(_) => all(),
+    }
+}
+
+/// Prints what was found; the exit status says whether it is what the repository records.
+fn report(claims: &[Claim], findings: &[Finding], as_json: bool, in_depth: bool) -> u8 {
+    let pairs = || claims.iter().zip(findings);
+    if as_json {
+        let claims: Vec<Value> = pairs()
+            .map(|(claim, finding)| finding.to_json(claim.id, claim.source, claim.statement))
+            .collect();
+        print_line(&format!("{:#}", json!({ "claims": claims })));
+    } else if in_depth {
+        for (claim, finding) in pairs() {
+            explain(claim, finding);
+        }
+    } else {
+        for (claim, finding) in pairs() {
+            row(claim, finding);
+        }
+    }
+    let mut status = DONE;
+    for (claim, finding) in pairs() {
+        if claim.recorded() != Some(finding.verdict) {
+            let recorded = claim.recorded().map_or("nothing", Verdict::name);
+            eprintln!("error: {} is {}; the repository records {recorded}", claim.id, finding.verdict);
+            status = FAILED;
+        }
+        if finding.control.rejected == Some(false) {
+            eprintln!("error: {}: the negative control was not rejected: {}", claim.id, finding.control.what);
+            status = FAILED;
+        }
+    }
+    status
+}
+
+/// A claim in the table.
+fn row(claim: &Claim, finding: &Finding) {
+    print_line(&format!("{:<24} {:<18} {}", claim.id, finding.verdict, finding.summary));
+    for line in assumptions(finding).into_iter().chain(control(finding)) {
+        print_line(&format!("    {line}"));
+    }
+}
+
+fn assumptions(finding: &Finding) -> Vec<String> {
+    let words = |h: &claim::Hypothesis| match (&h.first_violation, h.held) {
+        (None, true) => format!("assumed, held: {}", h.name),
+        (violation, _) => {
+            format!("assumed, FAILED: {}; first: {}", h.name, violation.as_deref().unwrap_or("unknown"))
+        }
+    };
+    finding.hypotheses.iter().map(words).collect()
+}
+
+fn control(finding: &Finding) -> Option<String> {
+    let rejected = finding.control.rejected?;
+    let verb = if rejected { "rejected" } else { "NOT REJECTED" };
+    Some(format!("control, {verb}: {}", finding.control.what))
+}
+
+/// A claim in depth.
+fn explain(claim: &Claim, finding: &Finding) {
+    print_line(&format!("{}  ({})\n", claim.id, claim.source));
+    print_line(&format!("  {}", claim.statement));
+    if !claim.formula.is_empty() {
+        print_line(&format!("  {}", claim.formula));
+    }
+    print_line(&format!("\n  verdict   {}: {}", finding.verdict, finding.summary));
+    print_line(&format!("  judged by {}", claim.evidence.about()));
+    for line in assumptions(finding).into_iter().chain(control(finding)) {
+        print_line(&format!("  {line}"));
+    }
+    for wanted in claim.experiments {
+        let origin = match wanted.source {
+            Source::File => format!("experiments/{}.toml", wanted.name),
+            Source::Text(_) => "text of the claim".to_string(),
+        };
+        print_line(&format!("  experiment {}: {origin}", wanted.name));
+    }
+    if !finding.evidence.is_empty() {
+        print_line("\n  evidence");
+        let text = format!("{:#}", Value::Object(finding.evidence.clone()));
+        text.lines().for_each(|line| print_line(&format!("  {line}")));
+    }
+    match &finding.counterexample {
+        None => {}
+        Some(Counterexample::Plan(plan)) => {
+            print_line(
+                "\n  counterexample: save as counterexample.toml and `contraflow run counterexample.toml`\n",
+            );
+            plan.lines().for_each(|line| print_line(&format!("  {line}")));
+        }
+        Some(Counterexample::Matrices { formula, matrices }) => {
+            print_line(&format!("\n  counterexample: {formula}"));
+            for (name, matrix) in matrices {
+                print_line(&format!("  {name} ="));
+                for row in matrix.row_iter() {
+                    let row: Vec<String> = row.iter().map(|value| format!("{value}")).collect();
+                    print_line(&format!("    [{}]", row.join(", ")));
+                }
+            }
+        }
+    }
+    print_line("");
+}
