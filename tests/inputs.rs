@@ -3,7 +3,7 @@
 use contraflow::augment::{Augmentation, Noise, Sides};
 use contraflow::encoder::Network;
 use contraflow::experiment::{Experiment, Plan, Prepared};
-use contraflow::matrix::{Matrix, singular_values};
+use contraflow::matrix::{Matrix, singular_values, svd};
 use contraflow::observe::imbalance;
 use contraflow::stream::{BatchStream, full_batch};
 use std::collections::HashSet;
@@ -177,6 +177,17 @@ fn initial_weights_have_the_spectra_and_the_balance_that_they_promise() {
     for (k, value) in singular_values(&total).unwrap().iter().enumerate() {
         assert!((value / (0.01 * (-0.5 * k as f64).exp()) - 1.0).abs() < 1e-13);
     }
+    let aligned = layers(
+        "{ kind = \"linear\", widths = [4, 4, 4], init = { kind = \"aligned\", scales = [1.0, 0.5], decays = [0.3, 0.6] } }",
+    );
+    let (inner, outer) = (svd(&aligned[0]).unwrap(), svd(&aligned[1]).unwrap());
+    let product = outer.v.transpose() * &inner.u;
+    for k in 0..4 {
+        assert!((product[(k, k)].abs() - 1.0).abs() < 1e-13, "aligned");
+        assert!((inner.values[k] - (-0.3 * k as f64).exp()).abs() < 1e-14);
+        assert!((outer.values[k] - 0.5 * (-0.6 * k as f64).exp()).abs() < 1e-14);
+    }
+    assert!(imbalance(&aligned[0], &aligned[1]).amax() > 0.1, "and not balanced");
     let spread =
         layers("{ kind = \"linear\", widths = [4, 6, 3], init = { kind = \"gaussian\", std = 0.3 } }");
     assert!(imbalance(&spread[0], &spread[1]).amax() > 1e-3, "other starts are not balanced");
@@ -271,4 +282,15 @@ fn fresh_inputs_from_a_file_are_drawn_from_all_of_it() {
     assert!((mean - 499.5).abs() < 5.0 * 289.0 / 10.0, "{mean}");
     let everything = data.draw(5000, &mut generator);
     assert_eq!(everything.len(), 2000, "no more than the file has");
+}
+
+#[test]
+fn an_aligned_start_has_one_spectrum_a_layer() {
+    for (key, other) in [("scales", "decays"), ("decays", "scales")] {
+        let init = format!("encoder.init={{ kind = \"aligned\", {key} = [1.0, 0.5], {other} = [1.0] }}");
+        let refused = Experiment::parse("x.toml", Path::new("."), BASE, &[init]).unwrap_err();
+        let expected = "2 values for 1 layers; allowed: one a layer";
+        assert!(refused.to_string().contains(expected), "{refused}");
+        assert!(refused.to_string().contains(key), "{refused}");
+    }
 }

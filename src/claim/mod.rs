@@ -7,6 +7,7 @@
 //! Three kinds of evidence are kept apart ([`Evidence`]): algebraic identities on random instances, statements about
 //! trajectories of trained networks, and limit statements, which are judged over growing T and N.
 
+mod alignment;
 mod case;
 mod eq_4;
 mod eq_6;
@@ -15,6 +16,7 @@ mod identity;
 mod image_net;
 mod instances;
 mod statistics;
+mod theorem_2;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
@@ -94,7 +96,13 @@ fn recorded() -> Vec<(String, String)> {
 
 /// All claims, in the order of the paper, those beyond it after them.
 pub fn all() -> Vec<Claim> {
-    let mut claims = vec![eq_4::CLAIM, eq_6::AS_PRINTED, eq_6::CORRECTED_CLAIM];
+    let mut claims = vec![
+        eq_4::CLAIM,
+        eq_6::AS_PRINTED,
+        eq_6::CORRECTED_CLAIM,
+        theorem_2::AS_PRINTED,
+        theorem_2::CORRECTED,
+    ];
     claims.extend_from_slice(image_net::CLAIMS);
     claims
 }

@@ -76,6 +76,25 @@ pub const KINDS: &[Kind] = &[
         source: "Arora et al. 2018",
     },
     Kind {
+        name: "aligned",
+        keys: &[
+            Key {
+                name: "scales",
+                value: ValueType::POSITIVE_NUMBERS,
+                presence: Presence::Required,
+                about: "Largest singular value of each layer",
+            },
+            Key {
+                name: "decays",
+                value: ValueType::ANY_NUMBERS,
+                presence: Presence::Required,
+                about: "One a layer: singular values scale exp(-decay k), k = 0, 1, …",
+            },
+        ],
+        about: "As balanced, with a spectrum of its own for each layer: aligned, V_{l+1} = U_l, and not balanced; biases 0",
+        source: "Jing et al. 2022, Theorem 3",
+    },
+    Kind {
         name: "file",
         keys: &[Key {
             name: "path",
@@ -99,6 +118,7 @@ pub(super) enum Initialisation {
     Orthogonal { scale: f64 },
     Spectrum { decay: f64 },
     Balanced { scale: f64, decay: f64, of_product: bool },
+    Aligned { scales: Vec<f64>, decays: Vec<f64> },
     File { path: PathBuf },
 }
 
@@ -114,8 +134,27 @@ impl Initialisation {
                 decay: settings.number("decay"),
                 of_product: settings.text("of") == "product",
             },
+            "aligned" => Initialisation::Aligned {
+                scales: settings.numbers("scales").to_vec(),
+                decays: settings.numbers("decays").to_vec(),
+            },
             _ => Initialisation::File { path: settings.path("path").to_path_buf() },
         }
+    }
+
+    /// Whether these keys describe a start of this many layers.
+    pub(super) fn check(settings: &Settings, layers: usize) -> Result<(), Problem> {
+        if settings.kind() != "aligned" {
+            return Ok(());
+        }
+        for key in ["scales", "decays"] {
+            let given = settings.numbers(key).len();
+            if given != layers {
+                let message = format!("{given} values for {layers} layers; allowed: one a layer");
+                return Err(settings.problem(key, message));
+            }
+        }
+        Ok(())
     }
 
     /// Weights and biases of each layer of `chain`; `settings` locates what a file gets wrong.
@@ -171,6 +210,12 @@ impl Initialisation {
                     let (scale, decay) = (scale.powf(root), decay * root);
                     with_spectrum(&orthonormal(rows, index + 1), scale, decay, &orthonormal(columns, index))
                 }
+                Initialisation::Aligned { ref scales, ref decays } => with_spectrum(
+                    &orthonormal(rows, index + 1),
+                    scales[index],
+                    decays[index],
+                    &orthonormal(columns, index),
+                ),
                 Initialisation::File { .. } => unreachable!("read above"),
             };
             layers.push((weights, bias));

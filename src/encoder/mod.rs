@@ -258,6 +258,7 @@ impl Network {
             let message = format!("{} layers; allowed: at most {MOST_LAYERS}", widths.len() - 1);
             return Err(settings.problem("widths", message));
         }
+        Initialisation::check(settings.table("init"), widths.len() - 1)?;
         if settings.has("bias_norm") && !settings.flag("bias") {
             let message =
                 "bias_norm scales biases, and this encoder has none; allowed: bias_norm with bias = true";
@@ -266,6 +267,10 @@ impl Network {
         let width = widths[widths.len() - 1];
         let projector = settings.table("projector");
         let key = match projector.kind() {
+            "trainable" => {
+                let layers = projector.optional_integers("widths").map_or(1, <[usize]>::len);
+                return Initialisation::check(projector.table("init"), layers);
+            }
             "low-rank" | "low-rank-diagonal" => "rank",
             "subvector" => "dims",
             _ => return Ok(()),
