@@ -1,7 +1,7 @@
 //! Eq. 4: the gradient with respect to the embeddings.
 
 use super::identity::{Against, Discrepancy, Formula, judge};
-use super::instances::{Batch, EQ_2, batches};
+use super::instances::{Batch, EQ_2, Softmax, batches};
 use super::{Claim, Evidence};
 use crate::loss::Reduction;
 use crate::matrix::Matrix;
@@ -30,11 +30,10 @@ pub(super) const CLAIM: Claim = Claim {
     },
 };
 
-/// The printed sums against dual numbers through Eq. 2.
-fn against_definition(batch: &Batch, as_negative: bool) -> Discrepancy {
-    let softmax = batch.softmax();
-    let (z, z2, alpha) = (&softmax.z, &softmax.z2, &softmax.alpha);
-    let n = batch.count();
+/// g_z and g_{z'} (d x N each) as printed, or without the weights with which a sample occurs among the negatives of others.
+pub(super) fn printed_sums(softmax: &Softmax, as_negative: bool) -> (Matrix, Matrix) {
+    let Softmax { z, z2, alpha, .. } = softmax;
+    let n = z.ncols();
     let (mut first, mut second) = (Matrix::zeros(z.nrows(), n), Matrix::zeros(z.nrows(), n));
     for i in 0..n {
         for j in (0..n).filter(|&j| j != i) {
@@ -47,9 +46,17 @@ fn against_definition(batch: &Batch, as_negative: bool) -> Discrepancy {
             column += alpha[(i, j)] * (z2.column(i) - z.column(i));
         }
     }
+    (first, second)
+}
+
+/// The printed sums against dual numbers through Eq. 2.
+pub fn against_definition(batch: &Batch, as_negative: bool) -> Discrepancy {
+    let softmax = batch.softmax();
+    let (z, z2) = (&softmax.z, &softmax.z2);
+    let (first, second) = printed_sums(&softmax, as_negative);
     // Embeddings stand for inputs: with W = I, what Batch::rounding sums are the terms of this gradient times |z|.
     let size = 2.0 * (z.amax().max(z2.amax()));
-    let allowed = 100.0 * f64::EPSILON * (1.0 + softmax.largest_logit) * 3.0 * n as f64 * size;
+    let allowed = 100.0 * f64::EPSILON * (1.0 + softmax.largest_logit) * 3.0 * batch.count() as f64 * size;
     Discrepancy::between(&first, &derivatives(z, z2, 0), allowed).or(Discrepancy::between(
         &second,
         &derivatives(z, z2, 1),

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::finding::Finding;
-use super::identity::{Against, Discrepancy, Formula, judge};
+use super::identity::{Against, Checked, Discrepancy, Formula, judge};
 use super::instances::{Batch, batches};
 use super::{Claim, Evidence};
 use crate::matrix::Matrix;
@@ -23,10 +23,10 @@ pub(super) const AS_PRINTED: Claim = Claim {
     judge: |case| {
         judge(
             &batches(case.level, 1),
-            &formula(PRINTED, &|batch| gradient_is(batch, -1.0, -1.0)),
+            &Formula::new(PRINTED, &|batch| gradient_is(batch, -1.0, -1.0)),
             &Against::CorrectedAndWrong(
-                formula(CORRECTED, &|batch| gradient_is(batch, 1.0, -1.0)),
-                formula(WRONG, &|batch| gradient_is(batch, 1.0, 1.0)),
+                Formula::new(CORRECTED, &|batch| gradient_is(batch, 1.0, -1.0)),
+                Formula::new(WRONG, &|batch| gradient_is(batch, 1.0, 1.0)),
             ),
             None,
         )
@@ -46,21 +46,14 @@ pub(super) const CORRECTED_CLAIM: Claim = Claim {
 fn corrected(case: &Case) -> Result<Finding, String> {
     judge(
         &batches(case.level, 1),
-        &formula(CORRECTED, &|batch| gradient_is(batch, 1.0, -1.0)),
-        &Against::Wrong(formula(WRONG, &|batch| gradient_is(batch, 1.0, 1.0))),
+        &Formula::new(CORRECTED, &|batch| gradient_is(batch, 1.0, -1.0)),
+        &Against::Wrong(Formula::new(WRONG, &|batch| gradient_is(batch, 1.0, 1.0))),
         None,
     )
 }
 
-fn formula<'a>(
-    text: &'a str,
-    check: &'a dyn Fn(&Batch) -> Result<Option<Discrepancy>, String>,
-) -> Formula<'a, Batch> {
-    Formula { text, check }
-}
-
 /// G by dual numbers against -W X, with these signs of the two parts of X.
-fn gradient_is(batch: &Batch, first: f64, second: f64) -> Result<Option<Discrepancy>, String> {
+pub fn gradient_is(batch: &Batch, first: f64, second: f64) -> Checked {
     let softmax = batch.softmax();
     let (x, x2, alpha) = (&batch.x, &batch.x2, &softmax.alpha);
     let d = x.nrows();

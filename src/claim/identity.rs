@@ -55,12 +55,22 @@ pub trait Instance {
     }
 }
 
-/// A formula and how it is checked on an instance: nothing where the formula's hypotheses do not hold there.
+/// What a check says of an instance: nothing where the formula's hypotheses do not hold there.
+pub type Checked = Result<Option<Discrepancy>, String>;
+
+/// A formula and how it is checked on an instance.
 pub struct Formula<'a, I> {
     /// The formula, written out.
     pub text: &'a str,
     /// Compares its two sides.
-    pub check: &'a dyn Fn(&I) -> Result<Option<Discrepancy>, String>,
+    pub check: &'a dyn Fn(&I) -> Checked,
+}
+
+impl<'a, I> Formula<'a, I> {
+    /// A formula and its check.
+    pub fn new(text: &'a str, check: &'a dyn Fn(&I) -> Checked) -> Self {
+        Formula { text, check }
+    }
 }
 
 /// What a check came to over all instances.
@@ -193,6 +203,21 @@ pub fn judge<I: Instance>(
     Ok(Finding { verdict, summary: sweep.words(), evidence, hypotheses, control, counterexample })
 }
 
+/// What `formula` comes to on `instances`, as evidence beside that on the claimed one.
+pub fn tally<I: Instance>(instances: &[I], formula: &Formula<'_, I>) -> Result<Value, String> {
+    Ok(Sweep::of(instances, formula)?.to_json())
+}
+
+/// The same of what must hold before anything can be judged, such as that the engine computes what it says: an error
+/// where it fails on an instance.
+pub fn required<I: Instance>(instances: &[I], formula: &Formula<'_, I>) -> Result<Value, String> {
+    let sweep = Sweep::of(instances, formula)?;
+    match sweep.holds() {
+        true => Ok(sweep.to_json()),
+        false => Err(format!("{}: {}", formula.text, sweep.words())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +260,17 @@ mod tests {
         );
         let both_wrong = Against::CorrectedAndWrong(wrong(), wrong());
         assert_eq!(judge(&instances, &wrong(), &both_wrong, None).unwrap().control.rejected, Some(false));
+    }
+
+    #[test]
+    fn what_must_hold_is_an_error_where_it_fails() {
+        let instances = [Number(0.5), Number(1.0)];
+        let (right, wrong) = (is_square(2.0), is_square(3.0));
+        assert!(required(&instances, &Formula { text: "x^2", check: &right }).is_ok());
+        let error = required(&instances, &Formula { text: "x^3", check: &wrong }).unwrap_err();
+        assert!(error.starts_with("x^3: fails on 1 of 2"), "{error}");
+        let tally = tally(&instances, &Formula { text: "x^3", check: &wrong }).unwrap();
+        assert_eq!(tally["failed"], 1);
     }
 
     #[test]

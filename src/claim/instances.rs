@@ -4,8 +4,8 @@
 use super::case::Level;
 use super::identity::Instance;
 use crate::encoder::{Activation, Network};
-use crate::gradient::referee;
-use crate::loss::{InfonceEuclidean, Loss, Reduction};
+use crate::gradient::{Objective, referee};
+use crate::loss::{InfonceCosine, InfonceDot, InfonceEuclidean, Loss, NORM_FLOOR, Reduction};
 use crate::matrix::Matrix;
 use crate::seed::{Seed, Stream};
 use rand::Rng;
@@ -57,6 +57,11 @@ pub struct Softmax {
 }
 
 impl Batch {
+    /// A batch under a network of `layers`, with the first views `x` and the second views `x2`, one a column.
+    pub fn new(label: impl Into<String>, layers: Vec<Matrix>, x: Matrix, x2: Matrix) -> Self {
+        Batch { label: label.into(), layers, x, x2 }
+    }
+
     /// Number of pairs.
     pub fn count(&self) -> usize {
         self.x.ncols()
@@ -97,7 +102,30 @@ impl Batch {
     /// the sum of the absolute terms. An exponential of a logit l has a relative error of about |l| ε, and the sums are
     /// short; 100 is what the engine's kernel promises as well.
     pub fn rounding(&self) -> f64 {
-        let w = self.end_to_end();
+        self.rounding_through(&self.end_to_end())
+    }
+
+    /// The same, of the gradient of each layer: all products with layers round relative to the products of their absolute
+    /// entries.
+    pub fn rounding_of_layers(&self) -> Vec<f64> {
+        let absolute: Vec<Matrix> = self.layers.iter().map(Matrix::abs).collect();
+        let product = |layers: &[Matrix], dim: usize| {
+            layers.iter().fold(Matrix::identity(dim, dim), |product, layer| layer * product)
+        };
+        let d = self.x.nrows();
+        let rounding = self.rounding_through(&product(&absolute, d));
+        (0..absolute.len())
+            .map(|l| {
+                let (before, after) = (product(&absolute[..l], d), &absolute[l + 1..]);
+                let after = product(after, absolute[l].nrows());
+                let columns = after.row_sum().amax();
+                rounding * columns * before.column_sum().amax()
+            })
+            .collect()
+    }
+
+    /// [`Batch::rounding`], where what cancels in the product of the layers is as large as `w`.
+    fn rounding_through(&self, w: &Matrix) -> f64 {
         let softmax = self.softmax();
         let (z, z2) = (&softmax.z, &softmax.z2);
         let spread = |a: &Matrix, i: usize, b: &Matrix, j: usize| (a.column(i) - b.column(j)).amax();
@@ -124,6 +152,19 @@ impl Batch {
         100.0 * f64::EPSILON * (1.0 + softmax.largest_logit) * terms
     }
 
+    /// What the engine makes of the batch, summed over samples.
+    pub fn engine(&self) -> Engine {
+        let (network, parameters) = self.network();
+        let views = self.views();
+        let mut objective = Objective::new(network, EQ_2, Reduction::Sum);
+        let mut gradient = vec![0.0; parameters.len()];
+        objective.evaluate(&parameters, &views, &mut gradient);
+        let (x, _) = objective.x_matrix(&parameters, &views);
+        let layers = objective.network.dense_layers();
+        let gradients = layers.map(|(_, shape, offset)| Network::weights(shape, offset, &gradient)).collect();
+        Engine { gradients, x }
+    }
+
     /// The network with these layers and its parameters.
     pub fn network(&self) -> (Network, Vec<f64>) {
         Network::of_layers(&self.layers, Activation::Linear)
@@ -147,6 +188,11 @@ impl Batch {
         network.dense_layers().map(|(_, shape, offset)| Network::weights(shape, offset, &gradient)).collect()
     }
 
+    /// Ẇ_l of gradient flow: the negative gradient of each layer.
+    pub fn velocities(&self) -> Vec<Matrix> {
+        self.layer_gradients().into_iter().map(|gradient| -gradient).collect()
+    }
+
     /// G, the same with respect to the end-to-end matrix.
     pub fn end_to_end_gradient(&self) -> Matrix {
         let one_layer = Batch { layers: vec![self.end_to_end()], ..self.clone() };
@@ -154,12 +200,46 @@ impl Batch {
     }
 }
 
-/// Batches under networks of `depth` layers, of every kind.
-pub fn batches(level: Level, depth: usize) -> Vec<Batch> {
-    let rounds = match level {
+/// Instances of every kind at this level.
+pub fn rounds(level: Level) -> u64 {
+    match level {
         Level::Quick => ROUNDS.0,
         Level::Full => ROUNDS.1,
+    }
+}
+
+/// What the engine computes.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// The gradient of each layer.
+    pub gradients: Vec<Matrix>,
+    /// X with G = -W X.
+    pub x: Matrix,
+}
+
+/// What rounding can make of a loss of these embeddings (d x 2N), summed over samples, and of an entry of its gradient with
+/// respect to each of them: 100 ε (1 + max |logit|) of the sum of the absolute terms, as the kernel promises. An embedding
+/// occurs in at most 2N logits, each of which has a derivative of the size of an embedding, or of 1/|z| for unit vectors.
+pub fn rounding_of_loss(loss: &Loss, embeddings: &Matrix) -> (f64, Vec<f64>) {
+    let norms: Vec<f64> = embeddings.column_iter().map(|column| column.norm()).collect();
+    let size = norms.iter().copied().fold(0.0, f64::max);
+    let slope = |norm: f64| match loss {
+        Loss::Euclidean(_) => 4.0 * size,
+        Loss::Dot(InfonceDot { temperature }) => 2.0 * size / temperature,
+        Loss::Cosine(InfonceCosine { temperature, .. }) => 4.0 / (temperature * norm.max(NORM_FLOOR)),
     };
+    let logit = match loss {
+        Loss::Euclidean(_) => 2.0 * size * size,
+        Loss::Dot(InfonceDot { temperature }) => size * size / temperature,
+        Loss::Cosine(InfonceCosine { temperature, .. }) => 1.0 / temperature,
+    };
+    let unit = 100.0 * f64::EPSILON * (1.0 + logit) * norms.len() as f64;
+    (unit * (1.0 + logit), norms.iter().map(|norm| unit * slope(*norm)).collect())
+}
+
+/// Batches under networks of `depth` layers, of every kind.
+pub fn batches(level: Level, depth: usize) -> Vec<Batch> {
+    let rounds = rounds(level);
     (0..rounds).flat_map(|round| (0..KINDS.len()).map(move |kind| batch(kind, round, depth))).collect()
 }
 

@@ -9,19 +9,34 @@
 
 mod alignment;
 mod case;
-mod eq_4;
-mod eq_6;
+pub mod directclr_equivalence;
+pub mod eq_10;
+pub mod eq_4;
+pub mod eq_5;
+pub mod eq_6;
 mod finding;
 mod identity;
 mod image_net;
 mod instances;
+pub mod lemma_1;
+pub mod lemma_2;
+pub mod lemma_3;
+pub mod lemma_4;
+pub mod lemma_5;
+pub mod lemma_6;
+pub mod lemma_7;
+mod moving;
+pub mod residual_argument;
+mod spectra;
 mod statistics;
 mod theorem_2;
+pub mod theorem_3;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
 pub use finding::{Control, Counterexample, Finding, Hypothesis};
-pub use identity::Discrepancy;
+pub use identity::{Checked, Discrepancy};
+pub use instances::Batch;
 pub use statistics::{Median, number};
 pub use verdict::Verdict;
 
@@ -102,6 +117,21 @@ pub fn all() -> Vec<Claim> {
         eq_6::CORRECTED_CLAIM,
         theorem_2::AS_PRINTED,
         theorem_2::CORRECTED,
+        eq_5::CLAIM,
+        lemma_1::CLAIM,
+        lemma_2::CLAIM,
+        lemma_3::CLAIM,
+        eq_10::CLAIM,
+        lemma_4::CLAIM,
+        lemma_5::AS_PRINTED,
+        lemma_5::CORRECTED_CLAIM,
+        lemma_6::AS_PRINTED,
+        lemma_6::CORRECTED_CLAIM,
+        lemma_7::CLAIM,
+        theorem_3::AS_PRINTED,
+        theorem_3::CORRECTED_CLAIM,
+        directclr_equivalence::CLAIM,
+        residual_argument::CLAIM,
     ];
     claims.extend_from_slice(image_net::CLAIMS);
     claims
