@@ -14,6 +14,10 @@ pub mod eq_10;
 pub mod eq_4;
 pub mod eq_5;
 pub mod eq_6;
+mod corollary_1;
+mod corollary_2;
+mod eq_4;
+mod eq_6;
 mod finding;
 mod identity;
 mod image_net;
@@ -28,9 +32,16 @@ pub mod lemma_7;
 mod moving;
 pub mod residual_argument;
 mod spectra;
+mod projectors;
+mod proposition_1;
+mod proposition_2;
 mod statistics;
+#[cfg(test)]
+mod testing;
+mod theorem_1;
 mod theorem_2;
 pub mod theorem_3;
+mod vanishing;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
@@ -115,6 +126,10 @@ pub fn all() -> Vec<Claim> {
         eq_4::CLAIM,
         eq_6::AS_PRINTED,
         eq_6::CORRECTED_CLAIM,
+        theorem_1::AS_PRINTED,
+        theorem_1::CORRECTED,
+        corollary_1::AS_PRINTED,
+        corollary_1::CORRECTED,
         theorem_2::AS_PRINTED,
         theorem_2::CORRECTED,
         eq_5::CLAIM,
@@ -132,6 +147,12 @@ pub fn all() -> Vec<Claim> {
         theorem_3::CORRECTED_CLAIM,
         directclr_equivalence::CLAIM,
         residual_argument::CLAIM,
+        corollary_2::AS_PRINTED,
+        corollary_2::CORRECTED,
+        proposition_1::AS_PRINTED,
+        proposition_1::CORRECTED,
+        proposition_2::AS_PRINTED,
+        proposition_2::CORRECTED,
     ];
     claims.extend_from_slice(image_net::CLAIMS);
     claims
