@@ -18,6 +18,10 @@ mod corollary_1;
 mod corollary_2;
 mod eq_4;
 mod eq_6;
+mod figure_11;
+mod figure_3;
+mod figure_5;
+mod figure_6;
 mod finding;
 mod identity;
 mod image_net;
@@ -42,6 +46,7 @@ mod theorem_1;
 mod theorem_2;
 pub mod theorem_3;
 mod vanishing;
+mod toy_figures;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
@@ -154,6 +159,17 @@ pub fn all() -> Vec<Claim> {
         proposition_2::AS_PRINTED,
         proposition_2::CORRECTED,
     ];
+    let mut claims = vec![eq_4::CLAIM, eq_6::AS_PRINTED, eq_6::CORRECTED_CLAIM];
+    claims.extend([figure_3::PAPER, figure_3::RELEASED_CODE, figure_3::RELEASED_CODE_CORRECTED]);
+    claims.extend([
+        figure_5::PAPER,
+        figure_5::PAPER_CORRECTED,
+        figure_5::RELEASED_CODE,
+        figure_5::RELEASED_CODE_CORRECTED,
+    ]);
+    claims.extend([figure_6::PAPER, figure_6::RELEASED_CODE]);
+    claims.extend([figure_11::LINEAR_PAPER, figure_11::LINEAR_RELEASED_CODE]);
+    claims.extend([figure_11::RELU_PAPER, figure_11::RELU_RELEASED_CODE]);
     claims.extend_from_slice(image_net::CLAIMS);
     claims
 }
