@@ -112,6 +112,16 @@ impl Finding {
         self
     }
 
+    /// The same, undecided for this reason where it would be consistent.
+    #[must_use]
+    pub fn undecided(mut self, why: &str) -> Self {
+        if self.verdict == Verdict::Consistent {
+            self.verdict = Verdict::Inconclusive;
+            self.summary = format!("{why}: {}", self.summary);
+        }
+        self
+    }
+
     /// The finding on the claim `id` as the object that `verify --json` prints.
     pub fn to_json(&self, id: &str, source: &str, statement: &str) -> Value {
         let hypotheses: Vec<Value> = self

@@ -16,6 +16,8 @@ pub mod eq_5;
 pub mod eq_6;
 mod corollary_1;
 mod corollary_2;
+mod bias_collapse;
+mod convexity_in_m;
 mod eq_4;
 mod eq_6;
 mod figure_11;
@@ -23,6 +25,7 @@ mod figure_3;
 mod figure_5;
 mod figure_6;
 mod finding;
+mod finite_n_freeze;
 mod identity;
 mod image_net;
 mod instances;
@@ -47,6 +50,15 @@ mod theorem_2;
 pub mod theorem_3;
 mod vanishing;
 mod toy_figures;
+mod landscape;
+mod lifetime_law;
+mod modes;
+mod no_threshold_dot;
+mod no_threshold_two_sided;
+mod population_x;
+mod rank_law;
+mod threshold_one_sided;
+mod trial;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
@@ -171,6 +183,17 @@ pub fn all() -> Vec<Claim> {
     claims.extend([figure_11::LINEAR_PAPER, figure_11::LINEAR_RELEASED_CODE]);
     claims.extend([figure_11::RELU_PAPER, figure_11::RELU_RELEASED_CODE]);
     claims.extend_from_slice(image_net::CLAIMS);
+    claims.extend_from_slice(&[
+        population_x::CLAIM,
+        threshold_one_sided::CLAIM,
+        no_threshold_two_sided::CLAIM,
+        no_threshold_dot::CLAIM,
+        rank_law::CLAIM,
+        convexity_in_m::CLAIM,
+        lifetime_law::CLAIM,
+        finite_n_freeze::CLAIM,
+        bias_collapse::CLAIM,
+    ]);
     claims
 }
 

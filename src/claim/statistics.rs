@@ -53,6 +53,32 @@ impl fmt::Display for Median {
     }
 }
 
+/// The tightest pair of order statistics of independent draws that holds the median of their distribution with at least
+/// this probability, whatever the distribution, and the probability; the extremes where even they do not reach it.
+///
+/// Fewer than k of n draws lie below the median with probability P(Binomial(n, ½) < k), and as many above it.
+pub fn median_interval(values: &[f64], probability: f64) -> (f64, f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    if n == 0 || sorted.iter().any(|value| value.is_nan()) {
+        return (f64::NAN, f64::NAN, 0.0);
+    }
+    // P(Binomial(n, ½) = k), and the sum of those below.
+    let mut term = 0.5f64.powi(n as i32);
+    let mut left_out = 2.0 * term;
+    let mut k = 0;
+    while k + 1 < n - k {
+        term *= (n - k) as f64 / (k + 1) as f64;
+        if 1.0 - left_out - 2.0 * term < probability {
+            break;
+        }
+        left_out += 2.0 * term;
+        k += 1;
+    }
+    (sorted[k], sorted[n - 1 - k], 1.0 - left_out)
+}
+
 /// A number as a reader wants it: three digits, without an exponent where it is neither huge nor tiny.
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -94,6 +120,18 @@ mod tests {
         assert!(Median::of([1.0, f64::NAN]).median.is_nan());
         assert!(Median::of([]).median.is_nan());
         assert_eq!(median.to_string(), "2.50 [1, 10]");
+    }
+
+    #[test]
+    fn the_tightest_interval_keeps_its_probability() {
+        let values: Vec<f64> = (1..=16).map(f64::from).collect();
+        // P(Binomial(16, ½) ≤ 1) = 17/65536, and ≤ 2: 137/65536.
+        assert_eq!(median_interval(&values, 0.999), (2.0, 15.0, 1.0 - 34.0 / 65536.0));
+        assert_eq!(median_interval(&values, 0.99), (3.0, 14.0, 1.0 - 274.0 / 65536.0));
+        // Four draws never reach it: their extremes, and what they do reach.
+        assert_eq!(median_interval(&values[..4], 0.999), (1.0, 4.0, 0.875));
+        assert_eq!(median_interval(&[7.0], 0.5), (7.0, 7.0, 0.0));
+        assert!(median_interval(&[], 0.9).0.is_nan() && median_interval(&[f64::NAN], 0.9).0.is_nan());
     }
 
     #[test]
