@@ -30,7 +30,7 @@ const WEAK: NeededExperiment = NeededExperiment {
         "observe.times.times=[0.1, 0.3]",
         "sweep.encoder.bias_norm=[0.2, 0.36, 0.42, 0.47, 0.5]",
     ],
-    full: &["repeats=8", "dynamics.steps=3000", "observe.times.times=[0.1, 0.3, 1.0, 3.0]"],
+    full: &["repeats=8", "dynamics.steps=1000", "observe.times.times=[0.1, 0.3, 1.0]"],
 };
 
 const STRONG: NeededExperiment = NeededExperiment {
@@ -42,7 +42,7 @@ const STRONG: NeededExperiment = NeededExperiment {
         "observe.times.times=[0.1, 0.3]",
         "sweep.encoder.bias_norm=[0.2, 0.25, 0.29, 0.34, 0.38]",
     ],
-    full: &["repeats=8", "dynamics.steps=3000", "observe.times.times=[0.1, 0.3, 1.0, 3.0]"],
+    full: &["repeats=8", "dynamics.steps=1000", "observe.times.times=[0.1, 0.3, 1.0]"],
 };
 
 /// Few coordinates and small batches, whose noise releases the direction soon.
@@ -62,7 +62,7 @@ observe  = { times = { kind = "list", times = [0.1, 1.0, 3.0, 10.0, 15.0] }, qua
 "#,
     ),
     quick: &[],
-    full: &[],
+    full: &["repeats=12"],
 };
 
 const SMALL: &str = "small W: at the first recorded time every m is at most a tenth of its limit τσ/(σ + k)²";
@@ -222,4 +222,53 @@ fn judge(case: &Case) -> Result<Finding, String> {
     let mut finding = trial.finding(summary, &[DOT, SMALL, RESOLVED], control);
     finding.evidence.append(&mut evidence);
     Ok(finding.with("lost_over_time", json!(lost)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{case, simulated};
+    use super::super::verdict::Verdict;
+    use super::*;
+
+    fn small(wanted: &NeededExperiment) -> Vec<Run> {
+        simulated(wanted, &["repeats=2", "dynamics.steps=100", "observe.times.times=[0.1]"])
+    }
+
+    #[test]
+    fn the_direction_is_lost_above_the_threshold_and_above_no_other() {
+        for wanted in [&WEAK, &STRONG] {
+            let runs = small(wanted);
+            let trial = Trial::of(&runs, &|run| check(run, 1.0)).unwrap();
+            assert_eq!((trial.agreed(), trial.judged()), (10, 10), "{}", trial.words());
+            for wrong in [0.5, 2.0, f64::INFINITY, 0.0] {
+                assert!(Trial::of(&runs, &|run| check(run, wrong)).unwrap().rejects(), "{wrong}");
+            }
+            let threshold = Direction::of(&runs[0]).unwrap().unwrap().threshold;
+            for crossing in crossings(&runs).unwrap() {
+                assert!((crossing / threshold - 1.0).abs() < 0.1, "{crossing}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_weights_and_a_bias_at_the_threshold_are_not_judged() {
+        let judged = |overrides: &[&str]| {
+            let mut all = vec!["repeats=1", "dynamics.steps=100", "observe.times.times=[0.1]"];
+            all.extend(overrides);
+            Trial::of(&simulated(&STRONG, &all), &|run| check(run, 1.0)).unwrap().judged()
+        };
+        assert_eq!(judged(&["sweep.encoder.bias_norm=[0.29]"]), 1);
+        assert_eq!(judged(&["sweep.encoder.bias_norm=[0.32]"]), 0);
+        assert_eq!(judged(&["sweep.encoder.bias_norm=[0.29]", "encoder.init.scale=0.1"]), 0);
+        assert_eq!(judged(&["sweep.encoder.bias_norm=[0.29]", "augment.sides=one"]), 0);
+    }
+
+    #[test]
+    fn the_control_of_the_threshold_rejects() {
+        let long = simulated(&LONG, &["repeats=1", "dynamics.steps=1000", "observe.times.times=[0.1, 1.0]"]);
+        let finding =
+            judge(&case(vec![(WEAK.name, small(&WEAK)), (STRONG.name, small(&STRONG)), (LONG.name, long)]))
+                .unwrap();
+        assert_eq!((finding.verdict, finding.control.rejected), (Verdict::Consistent, Some(true)));
+    }
 }

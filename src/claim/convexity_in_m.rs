@@ -336,4 +336,36 @@ mod tests {
         assert!(worst(&|pair| pair.in_w().unwrap(), false) > 1e6);
         assert!(worst(&|pair| pair.in_m().unwrap(), true) > 1e6);
     }
+
+    #[test]
+    fn flows_end_in_the_minimum_unless_outputs_are_missing() {
+        use super::super::fixtures::{case, simulated};
+        let flows = simulated(&FLOWS, &["repeats=1", "sweep.encoder.widths=[[3, 3], [3, 1]]"]);
+        let finding = judge(&case(vec![(FLOWS.name, flows)])).unwrap();
+        assert_eq!(
+            (finding.verdict, finding.control.rejected),
+            (Verdict::Holds, Some(true)),
+            "{}",
+            finding.summary
+        );
+        // A flow that has just begun is not at rest, and one in its middle is no minimum.
+        let early = simulated(
+            &FLOWS,
+            &[
+                "repeats=1",
+                "encoder.widths=[3, 3]",
+                "encoder.init.std=0.2",
+                "encoder.init.kind=gaussian",
+                "dynamics.time_end=2.0",
+            ],
+        );
+        for run in &early {
+            let end = End::of(run).unwrap();
+            assert!(matches!(
+                ends_in_the_minimum(run, &end, false),
+                Ok(Said::Outside { hypothesis: BOUNDED, .. })
+            ));
+            assert!(end.gap() > 1e-3);
+        }
+    }
 }

@@ -24,7 +24,7 @@ const FIXED: NeededExperiment = NeededExperiment {
     name: "freeze",
     source: Source::File,
     quick: &["repeats=2", "sweep.augment.variance=[0.003, 0.03, 1.0]", "sweep.data.samples=[16, 48]"],
-    full: &["repeats=3", "sweep.data.samples=[16, 32, 64, 128]"],
+    full: &["sweep.augment.variance=[0.003, 0.03, 1.0]"],
 };
 
 const FRESH: NeededExperiment = NeededExperiment {
@@ -197,7 +197,7 @@ fn judge(case: &Case) -> Result<Finding, String> {
             "separated_at": at, "margin": run.row("margin_lower", 0)?[0], "frozen": tail.is_frozen(),
         });
         match check(run)? {
-            Said::Outside { .. } => late.push((tail.is_frozen(), row)),
+            Said::Outside { .. } => late.push((tail, row)),
             _ => {
                 most_growth = most_growth.max(tail.growth());
                 most_to_go = largest([most_to_go, tail.still_to_go()[1].exp()]);
@@ -205,9 +205,14 @@ fn judge(case: &Case) -> Result<Finding, String> {
             }
         }
     }
-    let recovering = late.iter().filter(|(frozen, _)| !frozen).count();
+    let moving: Vec<f64> =
+        late.iter().filter(|(tail, _)| !tail.is_frozen()).map(|(t, _)| t.growth()).collect();
+    let exceptions = match moving.iter().copied().fold(0.0f64, f64::max) {
+        _ if moving.is_empty() => "all are frozen too".to_string(),
+        most => format!("{} are not frozen, grown by up to {}", moving.len(), number(most)),
+    };
     let summary = format!(
-        "the smallest mode has grown by at most {} and has at most {} to come in {} runs on batches separated by T/10; of {} separated later or not yet, {recovering} are not frozen",
+        "the smallest mode has grown by at most {} and has at most {} to come in {} runs on batches that training separated by T/10; of {} separable ones separated later or not yet, {exceptions}",
         number(most_growth),
         number(most_to_go),
         trial.agreed(),
@@ -248,5 +253,29 @@ mod tests {
         assert!(!tail(2, [(0.01, 1.9), (0.005, 1.999), (0.0001, 2.0)]).is_frozen());
         // Both grow alike.
         assert!(!tail(3, [(0.1, 1.0), (0.5, 5.0), (2.0, 20.0)]).is_frozen());
+    }
+
+    #[test]
+    fn small_modes_freeze_on_separable_batches_of_two_layers_and_nowhere_else() {
+        use super::super::fixtures::{case, simulated};
+        use super::super::verdict::Verdict;
+        let fixed = simulated(
+            &FIXED,
+            &["repeats=1", "sweep.data.samples=[16]", "sweep.augment.variance=[0.003, 1.0]"],
+        );
+        let fresh = simulated(
+            &FRESH,
+            &[
+                "data.samples=9",
+                "dynamics={ kind = \"population\", method = \"rodas5p\", rtol = 1e-8, atol = 1e-12, time_end = 1000.0 }",
+            ],
+        );
+        let separable = |run: &&Run| separable(run) == Some(true);
+        let trial = Trial::of(fixed.iter().filter(separable), &check).unwrap();
+        assert_eq!((trial.agreed(), trial.judged()), (2, 2), "{}", trial.words());
+        assert!(Trial::of(fixed.iter().filter(|run| !separable(run)), &unconditional).unwrap().rejects_all());
+        assert!(Trial::of(&fresh, &unconditional).unwrap().rejects_all());
+        let finding = judge(&case(vec![(FIXED.name, fixed), (FRESH.name, fresh)])).unwrap();
+        assert_eq!((finding.verdict, finding.control.rejected), (Verdict::Consistent, Some(true)));
     }
 }

@@ -28,10 +28,9 @@ const LIFETIMES: NeededExperiment = NeededExperiment {
     source: Source::File,
     quick: &[
         "repeats=1",
-        "observe.times.count=400",
         r#"sweep.dynamics=[{ kind = "population", method = "rodas5p", rtol = 1e-8, atol = 1e-12, time_end = 30000.0 }]"#,
         "sweep.encoder.widths=[[4, 4], [4, 4, 4], [4, 4, 4, 4], [4, 4, 4, 4, 4]]",
-        "sweep.encoder.init.scale=[0.001, 0.01, 0.1]",
+        "sweep.encoder.init.scale=[0.001, 0.03, 0.3]",
     ],
     full: &["repeats=1"],
 };
@@ -80,6 +79,8 @@ struct Life {
     end: f64,
     /// How far the law may be from the time, relatively, below and above.
     allowed: (f64, f64),
+    /// How far apart the recorded times around it are, relatively.
+    resolution: f64,
 }
 
 impl Life {
@@ -123,6 +124,7 @@ impl Life {
             law: lifetime(depth + deeper, start, at_zero),
             end: run.times().last().copied().unwrap_or(0.0),
             allowed: (below + resolution, above + resolution),
+            resolution,
         }))
     }
 
@@ -187,13 +189,14 @@ fn judge(case: &Case) -> Result<Finding, String> {
         ),
         deeper.rejects() && imbalanced.rejects_all(),
     );
-    // |T/law - 1| by depth, s0 descending: what tends to 0.
-    let mut errors: BTreeMap<usize, Vec<(f64, f64)>> = BTreeMap::new();
+    // s0 descending, |T/law - 1| and its resolution, by depth: what tends to 0.
+    let mut errors: BTreeMap<usize, Vec<(f64, f64, f64)>> = BTreeMap::new();
     let mut sampled: Vec<f64> = Vec::new();
     for run in runs {
         if let Some(life) = Life::of(run, 0)? {
             if let Some(ratio) = life.ratio().filter(|_| life.part <= SMALL_START) {
-                errors.entry(life.depth).or_default().push((life.start, (ratio - 1.0).abs()));
+                let point = (life.start, (ratio - 1.0).abs(), life.resolution);
+                errors.entry(life.depth).or_default().push(point);
             }
         } else if let (Some(mode), Ok(measured), Ok(law)) =
             (ModeRun::of(run), run.row("lifetime", 0), run.row("theory_lifetime", 0))
@@ -209,24 +212,31 @@ fn judge(case: &Case) -> Result<Finding, String> {
         points.dedup_by(|a, b| (a.0 / b.0 - 1.0).abs() < 1e-9);
     }
     let deep = || errors.iter().filter(|(depth, points)| **depth > 1 && points.len() > 1);
-    let falls = deep().count() > 0 && deep().all(|(_, points)| points[points.len() - 1].1 < points[0].1);
+    // Below what the recorded times resolve an error is none.
+    let resolved = |(_, error, resolution): (f64, f64, f64)| (error - resolution).max(0.0);
+    let ends = |points: &[(f64, f64, f64)]| (resolved(points[0]), resolved(points[points.len() - 1]));
+    let falls = deep().all(|(_, points)| ends(points).1 <= ends(points).0)
+        && deep().any(|(_, points)| ends(points).1 < ends(points).0);
     let trend: Vec<String> = deep()
         .map(|(depth, points)| {
-            let ((first, large), (last, small)) = (points[0], points[points.len() - 1]);
-            format!(
-                "L = {depth}: {} at s0 = {}, {} at {}",
-                number(large),
-                number(first),
-                number(small),
-                number(last)
-            )
+            let ((first, large, _), (last, small, _)) = (points[0], points[points.len() - 1]);
+            let [first, large, last, small] = [first, large, last, small].map(number);
+            format!("L = {depth}: {large} at s0 = {first}, {small} at {last}")
         })
         .collect();
-    let summary = format!("{} runs agree; |T/law - 1| falls, {}", trial.agreed(), trend.join("; "));
+    let finest = deep().flat_map(|(_, points)| points).map(|point| point.2).fold(0.0f64, f64::max);
+    let summary = format!(
+        "{} runs agree; |T/law - 1|, where times resolve {}, falls: {}",
+        trial.agreed(),
+        number(finest),
+        trend.join("; ")
+    );
     let errors: Vec<Value> = errors
         .iter()
         .flat_map(|(depth, points)| {
-            points.iter().map(move |(s0, error)| json!({ "layers": depth, "s0": s0, "error": error }))
+            points.iter().map(move |(s0, error, resolution)| {
+                json!({ "layers": depth, "s0": s0, "error": error, "resolution": resolution })
+            })
         })
         .collect();
     let mut finding =
@@ -237,4 +247,62 @@ fn judge(case: &Case) -> Result<Finding, String> {
         finding = finding.with("fresh_batches_over_population", range.to_vec());
     }
     Ok(if falls { finding } else { finding.undecided("|T/law - 1| does not fall with s0") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{case, simulated};
+    use super::super::verdict::Verdict;
+    use super::*;
+
+    const FEW: &[&str] =
+        &["sweep.encoder.widths=[[4, 4], [4, 4, 4], [4, 4, 4, 4]]", "sweep.encoder.init.scale=[0.003, 0.3]"];
+
+    #[test]
+    fn the_time_follows_the_law_of_its_own_depth_and_no_other() {
+        let runs = simulated(&LIFETIMES, FEW);
+        let trial = Trial::of(&runs, &|run| check(run, 0, false)).unwrap();
+        assert_eq!((trial.agreed(), trial.judged()), (6, 6), "{}", trial.words());
+        let deep_and_small = |run: &&Run| {
+            let life = Life::of(run, 0).unwrap().unwrap();
+            life.depth > 1 && life.start < 0.01
+        };
+        for deeper in [1, 2] {
+            let trial =
+                Trial::of(runs.iter().filter(deep_and_small), &|run| check(run, deeper, false)).unwrap();
+            assert!(trial.rejects_all(), "{deeper}: {}", trial.words());
+        }
+    }
+
+    #[test]
+    fn layers_that_are_not_balanced_lie_outside_and_do_not_follow_the_law() {
+        let runs = simulated(&IMBALANCED, &[]);
+        assert_eq!(Trial::of(&runs, &|run| check(run, 0, false)).unwrap().judged(), 0);
+        assert!(Trial::of(&runs, &|run| check(run, 0, true)).unwrap().rejects_all());
+        let finding =
+            judge(&case(vec![(IMBALANCED.name, runs), (LIFETIMES.name, simulated(&LIFETIMES, FEW))]))
+                .unwrap();
+        assert_eq!(
+            (finding.verdict, finding.control.rejected),
+            (Verdict::Consistent, Some(true)),
+            "{}",
+            finding.summary
+        );
+    }
+
+    #[test]
+    fn a_mode_that_has_not_recovered_must_be_one_that_lives_longer() {
+        let life = |law: f64| Life {
+            depth: 2,
+            start: 1e-3,
+            part: 1e-3,
+            measured: None,
+            law,
+            end: 100.0,
+            allowed: (0.01, 0.01),
+            resolution: 0.01,
+        };
+        assert_eq!(life(200.0).said(), Said::Agrees);
+        assert!(matches!(life(50.0).said(), Said::Contradicts(_)));
+    }
 }

@@ -26,6 +26,8 @@ mod figure_5;
 mod figure_6;
 mod finding;
 mod finite_n_freeze;
+#[cfg(test)]
+mod fixtures;
 mod identity;
 mod image_net;
 mod instances;

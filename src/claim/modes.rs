@@ -78,7 +78,18 @@ pub const UNDER_DOT: NeededExperiment = NeededExperiment {
         ], "data.samples" = [10000, 10000, 10000, 64, 256] }"#,
         "sweep.augment.variance=[0.3, 1.0, 4.0, 30.0]",
     ],
-    full: &[],
+    full: &[
+        r#"sweep.zip={ "dynamics" = [
+            { kind = "population", method = "tsit5", rtol = 1e-8, atol = 1e-12, time_end = 30.0 },
+            { kind = "sgd", rate = 0.02, steps = 1500, batch = 32 },
+            { kind = "sgd", rate = 0.02, steps = 1500, batch = 128 },
+            { kind = "sgd", rate = 0.02, steps = 1500, batch = 512 },
+            { kind = "flow", method = "tsit5", rtol = 1e-5, atol = 1e-8, time_end = 30.0 },
+            { kind = "flow", method = "tsit5", rtol = 1e-5, atol = 1e-8, time_end = 30.0 },
+            { kind = "flow", method = "tsit5", rtol = 1e-5, atol = 1e-8, time_end = 30.0 },
+        ], "data.samples" = [10000, 10000, 10000, 10000, 64, 256, 512] }"#,
+        "sweep.augment.variance=[0.1, 0.3, 1.0, 4.0, 30.0]",
+    ],
 };
 
 /// A hypothesis of every claim about modes.

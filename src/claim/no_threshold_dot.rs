@@ -79,3 +79,37 @@ fn judge(case: &Case) -> Result<Finding, String> {
         finding.undecided("runs on samples do not come nearer with N")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{case, simulated};
+    use super::super::verdict::Verdict;
+    use super::*;
+
+    #[test]
+    fn the_limit_falls_with_the_variances_of_both_views() {
+        for sides in ["one", "two"] {
+            let sides = format!("augment.sides={sides}");
+            let population = "dynamics={ kind = \"population\", method = \"tsit5\", rtol = 1e-8, atol = 1e-12, time_end = 30.0 }";
+            let runs = simulated(&UNDER_DOT, &["repeats=1", population, "data.samples=9", &sides]);
+            let trial = Trial::of(&runs, &|run| check(run, 1)).unwrap();
+            assert_eq!((trial.agreed(), trial.judged()), (4, 4), "{sides}: {}", trial.words());
+            assert!(Trial::of(&runs, &|run| check(run, 0)).unwrap().rejects_all());
+            assert!(Trial::of(&runs, &|run| check(run, 2)).unwrap().rejects());
+        }
+    }
+
+    #[test]
+    fn the_euclidean_loss_above_its_threshold_is_rejected() {
+        let runs =
+            simulated(&AT_REST, &["encoder.widths=[2, 2]", "augment.sides=one", "augment.variance=5.025"]);
+        assert!(Trial::of(&runs, &|run| check(run, 1)).unwrap().rejects_all());
+        let finding = Trial::of(&runs, &|run| check(run, 1)).unwrap().finding(
+            String::new(),
+            &[],
+            Control::new("", true),
+        );
+        assert_eq!(finding.verdict, Verdict::Refuted);
+        assert!(case(vec![]).runs(UNDER_DOT.name).is_err());
+    }
+}

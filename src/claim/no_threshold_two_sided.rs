@@ -103,3 +103,33 @@ fn judge(case: &Case) -> Result<Finding, String> {
         finding.undecided("runs on samples do not come nearer with N")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::simulated;
+    use super::super::verdict::Verdict;
+    use super::*;
+
+    #[test]
+    fn every_noise_has_its_positive_limit_and_one_draw_is_not_enough() {
+        let runs =
+            simulated(&AT_REST, &["encoder.widths=[2, 2]", "sweep.augment.variance=[0.1, 3.0, 1000.0]"]);
+        let two_sided = || runs.iter().filter(is_two_sided);
+        let trial = Trial::of(two_sided(), &|run| check(run, DRAWS)).unwrap();
+        assert_eq!((trial.agreed(), trial.judged()), (6, 6), "{}", trial.words());
+        assert!(Trial::of(two_sided(), &|run| check(run, 1.0)).unwrap().rejects_all());
+        assert!(Trial::of(two_sided(), &|run| check(run, 2.001)).unwrap().rejects_all());
+        let one_sided = runs.iter().filter(|run| !is_two_sided(run));
+        assert!(Trial::of(one_sided, &|run| check(run, DRAWS)).unwrap().rejects_all());
+    }
+
+    #[test]
+    fn a_run_that_still_moves_is_not_judged() {
+        let runs =
+            simulated(&AT_REST, &["encoder.widths=[2, 2]", "augment.variance=0.1", "dynamics.time_end=1.0"]);
+        let trial = Trial::of(runs.iter().filter(is_two_sided), &|run| check(run, DRAWS)).unwrap();
+        let finding = trial.finding(String::new(), &[DECOUPLES, RESTS], Control::new("", true));
+        assert_eq!((trial.judged(), finding.verdict), (0, Verdict::OutsideHypotheses));
+        assert!(!finding.hypotheses[1].held);
+    }
+}

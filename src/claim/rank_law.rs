@@ -47,6 +47,7 @@ observe  = { times = { kind = "log", first = 0.1, count = 61 }, quantities = ["s
 "augment.variances" = [
     [0.5, 0.5, 0.5, 0.5],
     [1.5, 1.5, 1.5, 1.5],
+    [1.5, 1.5, 1.95, 1.5],
     [1.5, 1.5, 2.0, 1.5],
     [3.0, 3.0, 3.0, 3.0],
     [7.0, 5.0, 5.0, 5.0],
@@ -309,5 +310,20 @@ mod tests {
         assert!(failing(&instances, Rule::Pencil(2.0)).unwrap().is_empty());
         assert!(!failing(&instances, Rule::Pencil(1.0)).unwrap().is_empty());
         assert!(!failing(&instances, Rule::Noise(2.0)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn runs_end_with_the_rank_of_the_law_and_one_output_does_not() {
+        use super::super::fixtures::{case, simulated};
+        let (runs, narrow) = (simulated(&DIAGONAL, &[]), simulated(&NARROW, &[]));
+        let trial = Trial::of(&runs, &|run| check(run, Rule::Pencil(2.0), false)).unwrap();
+        assert_eq!((trial.agreed(), trial.judged()), (7, 7), "{}", trial.words());
+        for wrong in [Rule::Pencil(1.0), Rule::Pencil(1.9), Rule::Pencil(3.0), Rule::Noise(2.0)] {
+            assert!(Trial::of(&runs, &|run| check(run, wrong, false)).unwrap().rejects(), "{wrong:?}");
+        }
+        assert_eq!(Trial::of(&narrow, &|run| check(run, Rule::Pencil(2.0), false)).unwrap().judged(), 0);
+        // Without the files of covariances the others decide.
+        let finding = judge(&case(vec![(DIAGONAL.name, runs), (NARROW.name, narrow)])).unwrap();
+        assert_eq!((finding.verdict, finding.control.rejected), (Verdict::Consistent, Some(true)));
     }
 }

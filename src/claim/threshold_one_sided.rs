@@ -147,3 +147,87 @@ fn table(runs: &[Run]) -> Result<Value, String> {
     };
     runs.iter().filter(is_one_sided).map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{case, simulated};
+    use super::super::verdict::Verdict;
+    use super::*;
+
+    const FEW: &[&str] = &[
+        "encoder.widths=[2, 2]",
+        "data.covariance.variance=2.5",
+        "sweep.augment.variance=[1.0, 4.975, 5.0, 5.025, 10.0]",
+    ];
+
+    #[test]
+    fn the_threshold_is_twice_the_variance_of_the_data_and_no_other() {
+        let runs = simulated(&AT_REST, FEW);
+        let one_sided = || runs.iter().filter(is_one_sided);
+        let at = |threshold: f64| Trial::of(one_sided(), &|run| check(run, threshold)).unwrap();
+        assert_eq!((at(2.0).agreed(), at(2.0).judged()), (5, 5), "{}", at(2.0).words());
+        for wrong in [1.0, 1.98, 2.02, 4.0] {
+            assert!(at(wrong).rejects(), "{wrong}");
+        }
+        let two_sided = runs.iter().filter(|run| !is_one_sided(run));
+        assert!(Trial::of(two_sided, &|run| check(run, 2.0)).unwrap().rejects_all());
+    }
+
+    #[test]
+    fn the_fall_above_and_at_the_threshold_is_told_from_another() {
+        let runs = simulated(&AT_REST, FEW);
+        for run in runs.iter().filter(is_one_sided) {
+            let mode = ModeRun::of(run).unwrap();
+            if mode.noise >= 5.0 {
+                assert_eq!(rate(&mode, 2.0).unwrap(), None, "{}", mode.noise);
+                // As if the data had another variance: the law at the threshold, and the rate above it, are others.
+                let other = ModeRun { sigma: 2.4, noise: mode.noise * 2.4 / 2.5, ..mode };
+                let other = if mode.noise == 5.0 { ModeRun { noise: 4.8, ..other } } else { other };
+                assert!(rate(&other, 2.0).unwrap().is_some(), "{}", mode.noise);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_on_samples_that_do_not_come_nearer_leave_the_claim_undecided() {
+        let dot = simulated(
+            &UNDER_DOT,
+            &[
+                "dynamics={ kind = \"population\", method = \"tsit5\", rtol = 1e-8, atol = 1e-12, time_end = 30.0 }",
+                "data.samples=9",
+                "sweep.augment.variance=[4.0]",
+            ],
+        );
+        let on_samples = simulated(&ON_SAMPLES, &["repeats=1", "sweep.augment.variance=[3.0]"]);
+        let judged = |on_samples: Vec<Run>, dot: Vec<Run>| {
+            let runs = vec![
+                (AT_REST.name, simulated(&AT_REST, FEW)),
+                (ON_SAMPLES.name, on_samples),
+                (UNDER_DOT.name, dot),
+            ];
+            judge(&case(runs)).unwrap()
+        };
+        let finding = judged(on_samples, dot);
+        assert_eq!((finding.verdict, finding.control.rejected), (Verdict::Consistent, Some(true)));
+        let dot = simulated(
+            &UNDER_DOT,
+            &[
+                "dynamics={ kind = \"population\", method = \"tsit5\", rtol = 1e-8, atol = 1e-12, time_end = 30.0 }",
+                "data.samples=9",
+                "sweep.augment.variance=[4.0]",
+            ],
+        );
+        let one_size = simulated(
+            &ON_SAMPLES,
+            &[
+                "repeats=1",
+                "sweep.augment.variance=[3.0]",
+                r#"sweep.zip={ "dynamics" = [
+            { kind = "population", method = "tsit5", rtol = 1e-8, atol = 1e-12, time_end = 10.0 },
+            { kind = "flow", method = "tsit5", rtol = 1e-5, atol = 1e-8, time_end = 10.0 },
+        ], "data.samples" = [10000, 32] }"#,
+            ],
+        );
+        assert_eq!(judged(one_size, dot).verdict, Verdict::Inconclusive);
+    }
+}

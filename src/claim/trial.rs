@@ -147,6 +147,7 @@ mod tests {
     use std::path::Path;
 
     const TEXT: &str = r#"
+seed     = 1
 data     = { kind = "gaussian", dim = 2, samples = 4 }
 augment  = { kind = "isotropic", variance = 1.0, sides = "one" }
 encoder  = { kind = "linear", widths = [2, 2], init = { kind = "orthogonal", scale = 0.5 } }
