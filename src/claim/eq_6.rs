@@ -9,7 +9,7 @@ use crate::matrix::Matrix;
 
 const PRINTED: &str =
     "X = -Σ_i (Σ_{j≠i} α_ij (x'_i - x_j) + Σ_{j≠i} α_ji (x_i - x_j)) x_iᵀ - Σ_i (1 - α_ii)(x'_i - x_i) x'_iᵀ";
-const CORRECTED: &str =
+const CORRECTED_TEXT: &str =
     "X = Σ_i (Σ_{j≠i} α_ij (x'_i - x_j) + Σ_{j≠i} α_ji (x_i - x_j)) x_iᵀ - Σ_i (1 - α_ii)(x'_i - x_i) x'_iᵀ";
 const WRONG: &str = "the corrected one with + before the last sum";
 
@@ -25,7 +25,7 @@ pub(super) const AS_PRINTED: Claim = Claim {
             &batches(case.level, 1),
             &Formula::new(PRINTED, &|batch| gradient_is(batch, -1.0, -1.0)),
             &Against::CorrectedAndWrong(
-                Formula::new(CORRECTED, &|batch| gradient_is(batch, 1.0, -1.0)),
+                Formula::new(CORRECTED_TEXT, &|batch| gradient_is(batch, 1.0, -1.0)),
                 Formula::new(WRONG, &|batch| gradient_is(batch, 1.0, 1.0)),
             ),
             None,
@@ -33,11 +33,11 @@ pub(super) const AS_PRINTED: Claim = Claim {
     },
 };
 
-pub(super) const CORRECTED_CLAIM: Claim = Claim {
+pub(super) const CORRECTED: Claim = Claim {
     id: "eq-6-corrected",
     source: "Eq. 6 without its leading minus sign, as Appendix B.2 starts from it",
     statement: "The matrix X of G = -W X is the printed sum without the minus sign before its first part.",
-    formula: CORRECTED,
+    formula: CORRECTED_TEXT,
     evidence: Evidence::Identity,
     experiments: &[],
     judge: corrected,
@@ -46,7 +46,7 @@ pub(super) const CORRECTED_CLAIM: Claim = Claim {
 fn corrected(case: &Case) -> Result<Finding, String> {
     judge(
         &batches(case.level, 1),
-        &Formula::new(CORRECTED, &|batch| gradient_is(batch, 1.0, -1.0)),
+        &Formula::new(CORRECTED_TEXT, &|batch| gradient_is(batch, 1.0, -1.0)),
         &Against::Wrong(Formula::new(WRONG, &|batch| gradient_is(batch, 1.0, 1.0))),
         None,
     )

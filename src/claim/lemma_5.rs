@@ -11,7 +11,7 @@ use crate::matrix::Matrix;
 
 const PRINTED: &str =
     "U̇ = U (H ⊙ (Uᵀ Ẇ V S + S Vᵀ Ẇᵀ U)), V̇ = V (H ⊙ (Vᵀ Ẇᵀ U S + S Uᵀ Ẇ V)), H_{k,k'} = 1/(σ_k² - σ_k'²)";
-const CORRECTED: &str =
+const CORRECTED_TEXT: &str =
     "the same with H_{k,k'} = 1/(σ_k'² - σ_k²), and with U and V square (S padded with zeros) where W is not";
 const WRONG: &str = "the corrected one with H_{k,k'} = 1/(σ_k' - σ_k)";
 const THIN: &str = "the corrected one with the thin U of a tall and the thin V of a wide W";
@@ -26,7 +26,7 @@ pub(super) const AS_PRINTED: Claim = Claim {
     experiments: &[TRAINED],
     judge: |case| {
         let printed = Formula::new(PRINTED, &|batch| check(batch, PRINTED_H, Basis::Square));
-        let corrected = Formula::new(CORRECTED, &|batch| check(batch, CORRECTED_H, Basis::Square));
+        let corrected = Formula::new(CORRECTED_TEXT, &|batch| check(batch, CORRECTED_H, Basis::Square));
         let wrong = Formula::new(WRONG, &|batch| check(batch, WITHOUT_SQUARES, Basis::Square));
         let against = Against::CorrectedAndWrong(corrected, wrong);
         let trained = tally_of_trained(case, &printed)?;
@@ -34,11 +34,11 @@ pub(super) const AS_PRINTED: Claim = Claim {
     },
 };
 
-pub(super) const CORRECTED_CLAIM: Claim = Claim {
+pub(super) const CORRECTED: Claim = Claim {
     id: "lemma-5-corrected",
     source: "Lemma 5 with the other sign of H",
     statement: "Singular vectors turn by the velocity of their matrix, weighted with H = 1/(σ_k'² - σ_k²).",
-    formula: CORRECTED,
+    formula: CORRECTED_TEXT,
     evidence: Evidence::Identity,
     experiments: &[TRAINED],
     judge: corrected,
@@ -46,7 +46,7 @@ pub(super) const CORRECTED_CLAIM: Claim = Claim {
 
 fn corrected(case: &Case) -> Result<Finding, String> {
     let instances = instances(case)?;
-    let corrected = Formula::new(CORRECTED, &|batch| check(batch, CORRECTED_H, Basis::Square));
+    let corrected = Formula::new(CORRECTED_TEXT, &|batch| check(batch, CORRECTED_H, Basis::Square));
     let wrong = Formula::new(WRONG, &|batch| check(batch, WITHOUT_SQUARES, Basis::Square));
     let thin = tally(&instances, &Formula::new(THIN, &|batch| check(batch, CORRECTED_H, Basis::Thin)))?;
     let inside = Formula::new(INSIDE, &|batch| check(batch, CORRECTED_H, Basis::InsideThin));

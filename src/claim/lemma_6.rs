@@ -11,7 +11,7 @@ use super::{Claim, Evidence};
 
 const PRINTED: &str =
     "Ȧ = -A (H_1 ⊙ (AᵀF + FᵀA)) + (H_2 ⊙ (AFᵀ + FAᵀ)) A, F = S2 U2ᵀ G V1 S1, H_{k,k'} = 1/(σ_k² - σ_k'²)";
-const CORRECTED: &str = "the same with H_{k,k'} = 1/(σ_k'² - σ_k²)";
+const CORRECTED_TEXT: &str = "the same with H_{k,k'} = 1/(σ_k'² - σ_k²)";
 const WRONG: &str = "the corrected one with + before its first part";
 
 pub(super) const AS_PRINTED: Claim = Claim {
@@ -23,7 +23,7 @@ pub(super) const AS_PRINTED: Claim = Claim {
     experiments: &[TRAINED],
     judge: |case| {
         let printed = Formula::new(PRINTED, &|batch| check(batch, PRINTED_H, -1.0));
-        let corrected = Formula::new(CORRECTED, &|batch| check(batch, CORRECTED_H, -1.0));
+        let corrected = Formula::new(CORRECTED_TEXT, &|batch| check(batch, CORRECTED_H, -1.0));
         let wrong = Formula::new(WRONG, &|batch| check(batch, CORRECTED_H, 1.0));
         let against = Against::CorrectedAndWrong(corrected, wrong);
         let trained = tally_of_trained(case, &printed)?;
@@ -31,18 +31,18 @@ pub(super) const AS_PRINTED: Claim = Claim {
     },
 };
 
-pub(super) const CORRECTED_CLAIM: Claim = Claim {
+pub(super) const CORRECTED: Claim = Claim {
     id: "lemma-6-corrected",
     source: "Lemma 6 with the other sign of H",
     statement: "The alignment matrix of two layers moves by the printed sum, with H = 1/(σ_k'² - σ_k²).",
-    formula: CORRECTED,
+    formula: CORRECTED_TEXT,
     evidence: Evidence::Identity,
     experiments: &[TRAINED],
     judge: corrected,
 };
 
 fn corrected(case: &Case) -> Result<Finding, String> {
-    let corrected = Formula::new(CORRECTED, &|batch| check(batch, CORRECTED_H, -1.0));
+    let corrected = Formula::new(CORRECTED_TEXT, &|batch| check(batch, CORRECTED_H, -1.0));
     let wrong = Formula::new(WRONG, &|batch| check(batch, CORRECTED_H, 1.0));
     let trained = tally_of_trained(case, &corrected)?;
     let finding = judge(&instances(case)?, &corrected, &Against::Wrong(wrong), Some(&assumed()))?;

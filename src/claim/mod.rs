@@ -8,18 +8,16 @@
 //! trajectories of trained networks, and limit statements, which are judged over growing T and N.
 
 mod alignment;
+mod bias_collapse;
 mod case;
+mod convexity_in_m;
+mod corollary_1;
+mod corollary_2;
 pub mod directclr_equivalence;
 pub mod eq_10;
 pub mod eq_4;
 pub mod eq_5;
 pub mod eq_6;
-mod corollary_1;
-mod corollary_2;
-mod bias_collapse;
-mod convexity_in_m;
-mod eq_4;
-mod eq_6;
 mod figure_11;
 mod figure_3;
 mod figure_5;
@@ -31,6 +29,7 @@ mod fixtures;
 mod identity;
 mod image_net;
 mod instances;
+mod landscape;
 pub mod lemma_1;
 pub mod lemma_2;
 pub mod lemma_3;
@@ -38,29 +37,29 @@ pub mod lemma_4;
 pub mod lemma_5;
 pub mod lemma_6;
 pub mod lemma_7;
+mod lifetime_law;
+mod modes;
 mod moving;
-pub mod residual_argument;
-mod spectra;
+mod no_threshold_dot;
+mod no_threshold_two_sided;
+mod persistence;
+mod population_x;
 mod projectors;
 mod proposition_1;
 mod proposition_2;
+mod rank_law;
+pub mod residual_argument;
+mod spectra;
 mod statistics;
 #[cfg(test)]
 mod testing;
 mod theorem_1;
 mod theorem_2;
 pub mod theorem_3;
-mod vanishing;
-mod toy_figures;
-mod landscape;
-mod lifetime_law;
-mod modes;
-mod no_threshold_dot;
-mod no_threshold_two_sided;
-mod population_x;
-mod rank_law;
 mod threshold_one_sided;
+mod toy_figures;
 mod trial;
+mod vanishing;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
@@ -143,49 +142,51 @@ fn recorded() -> Vec<(String, String)> {
 pub fn all() -> Vec<Claim> {
     let mut claims = vec![
         eq_4::CLAIM,
+        eq_5::CLAIM,
         eq_6::AS_PRINTED,
-        eq_6::CORRECTED_CLAIM,
+        eq_6::CORRECTED,
+        lemma_1::CLAIM,
+        lemma_2::CLAIM,
         theorem_1::AS_PRINTED,
         theorem_1::CORRECTED,
         corollary_1::AS_PRINTED,
         corollary_1::CORRECTED,
-        theorem_2::AS_PRINTED,
-        theorem_2::CORRECTED,
-        eq_5::CLAIM,
-        lemma_1::CLAIM,
-        lemma_2::CLAIM,
         lemma_3::CLAIM,
         eq_10::CLAIM,
         lemma_4::CLAIM,
         lemma_5::AS_PRINTED,
-        lemma_5::CORRECTED_CLAIM,
+        lemma_5::CORRECTED,
         lemma_6::AS_PRINTED,
-        lemma_6::CORRECTED_CLAIM,
+        lemma_6::CORRECTED,
         lemma_7::CLAIM,
+        theorem_2::AS_PRINTED,
+        theorem_2::CORRECTED,
         theorem_3::AS_PRINTED,
-        theorem_3::CORRECTED_CLAIM,
-        directclr_equivalence::CLAIM,
-        residual_argument::CLAIM,
+        theorem_3::CORRECTED,
         corollary_2::AS_PRINTED,
         corollary_2::CORRECTED,
         proposition_1::AS_PRINTED,
         proposition_1::CORRECTED,
         proposition_2::AS_PRINTED,
         proposition_2::CORRECTED,
-    ];
-    let mut claims = vec![eq_4::CLAIM, eq_6::AS_PRINTED, eq_6::CORRECTED_CLAIM];
-    claims.extend([figure_3::PAPER, figure_3::RELEASED_CODE, figure_3::RELEASED_CODE_CORRECTED]);
-    claims.extend([
+        directclr_equivalence::CLAIM,
+        residual_argument::CLAIM,
+        figure_3::PAPER,
+        figure_3::RELEASED_CODE,
+        figure_3::RELEASED_CODE_CORRECTED,
         figure_5::PAPER,
         figure_5::PAPER_CORRECTED,
         figure_5::RELEASED_CODE,
         figure_5::RELEASED_CODE_CORRECTED,
-    ]);
-    claims.extend([figure_6::PAPER, figure_6::RELEASED_CODE]);
-    claims.extend([figure_11::LINEAR_PAPER, figure_11::LINEAR_RELEASED_CODE]);
-    claims.extend([figure_11::RELU_PAPER, figure_11::RELU_RELEASED_CODE]);
+        figure_6::PAPER,
+        figure_6::RELEASED_CODE,
+        figure_11::LINEAR_PAPER,
+        figure_11::LINEAR_RELEASED_CODE,
+        figure_11::RELU_PAPER,
+        figure_11::RELU_RELEASED_CODE,
+    ];
     claims.extend_from_slice(image_net::CLAIMS);
-    claims.extend_from_slice(&[
+    claims.extend([
         population_x::CLAIM,
         threshold_one_sided::CLAIM,
         no_threshold_two_sided::CLAIM,

@@ -200,13 +200,13 @@ mod tests {
             assert!(values.ratio() <= 1.0, "{b}: {values:?}");
             let u = Discrepancy::between(
                 &moving.u_rates,
-                &(rotation(1.5707963267948966) * 3.0 * &moving.u),
+                &(rotation(std::f64::consts::FRAC_PI_2) * 3.0 * &moving.u),
                 moving.vector_error,
             );
             assert!(u.ratio() <= 1.0, "{b}: {u:?}");
             let v = Discrepancy::between(
                 &moving.v_rates,
-                &(rotation(1.5707963267948966) * 5.0 * &moving.v),
+                &(rotation(std::f64::consts::FRAC_PI_2) * 5.0 * &moving.v),
                 moving.vector_error,
             );
             assert!(v.ratio() <= 1.0, "{b}: {v:?}");

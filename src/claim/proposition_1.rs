@@ -129,7 +129,7 @@ fn equivariance_of_all_losses(batch: &Batch) -> Result<f64, String> {
 fn gradients(batch: &Batch, loss: &Loss) -> Vec<Matrix> {
     let (network, parameters) = batch.network();
     let mut gradient = vec![0.0; parameters.len()];
-    let mut objective = Objective::new(network.clone(), loss.clone(), Reduction::Mean);
+    let mut objective = Objective::new(network.clone(), *loss, Reduction::Mean);
     objective.evaluate(&parameters, &batch.views(), &mut gradient);
     network.dense_layers().map(|(_, shape, offset)| Network::weights(shape, offset, &gradient)).collect()
 }

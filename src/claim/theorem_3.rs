@@ -1,12 +1,14 @@
 //! Theorem 3: the singular values of two aligned layers.
 
 use super::case::{Case, Level};
-use super::finding::Finding;
+use super::finding::{Counterexample, Finding};
 use super::identity::{Against, Checked, Formula, Instance, judge, tally};
 use super::instances::{Batch, orthogonal, rounds};
 use super::moving::Moving;
+use super::persistence::{ALIGNED_STARTS, persistence};
 use super::spectra::with_singular_values;
 use super::statistics::log_log_slope;
+use super::verdict::Verdict;
 use super::{Claim, Evidence, lemma_2};
 use crate::matrix::Matrix;
 use crate::seed::{Seed, Stream};
@@ -15,7 +17,7 @@ use rand_distr::StandardNormal;
 use serde_json::json;
 
 const PRINTED: &str = "if V2 = U1ᵀ: σ̇1_k = σ1_k σ2_k² (v1_kᵀ X v1_k), σ̇2_k = σ2_k σ1_k² (v1_kᵀ X v1_k)";
-const CORRECTED: &str = "if V2 = U1, up to signs of columns: σ̇1_k = σ1_k σ2_k² χ_k = σ1_k (σ1_k² - C_k) χ_k, σ̇2_k = σ2_k σ1_k² χ_k, \
+const CORRECTED_TEXT: &str = "if V2 = U1, up to signs of columns: σ̇1_k = σ1_k σ2_k² χ_k = σ1_k (σ1_k² - C_k) χ_k, σ̇2_k = σ2_k σ1_k² χ_k, \
      χ_k = v1_kᵀ X v1_k, C_k = σ1_k² - σ2_k²";
 const OTHER_SIGN: &str = "the corrected one with σ̇1_k = σ1_k (σ1_k² + C_k) χ_k";
 const NO_SQUARE: &str = "the corrected one with σ2_k in place of σ2_k²";
@@ -34,34 +36,49 @@ pub(super) const AS_PRINTED: Claim = Claim {
         let pairs = instances(case.level);
         let assumed = "V2 = U1ᵀ as matrices, and distinct singular values";
         let printed = Formula::new(PRINTED, &|pair: &Factored| on(pair.is_transposed(), pair, Law::Squares));
-        let corrected = Formula::new(CORRECTED, &|pair: &Factored| on(pair.is_aligned(), pair, Law::Squares));
+        let corrected =
+            Formula::new(CORRECTED_TEXT, &|pair: &Factored| on(pair.is_aligned(), pair, Law::Squares));
         let wrong = Formula::new(NO_SQUARE, &|pair: &Factored| on(pair.is_aligned(), pair, Law::NoSquare));
         judge(&pairs, &printed, &Against::CorrectedAndWrong(corrected, wrong), Some(assumed))
     },
 };
 
-pub(super) const CORRECTED_CLAIM: Claim = Claim {
+pub(super) const CORRECTED: Claim = Claim {
     id: "theorem-3-corrected",
     source: "Theorem 3 with V2 = U1, and with the sign of C that follows",
-    statement: "Where V2 = U1, singular values of two layers grow mode by mode, each at a rate proportional to itself and the square of its partner.",
-    formula: CORRECTED,
+    statement: "Where V2 = U1, singular values of two layers grow mode by mode, each at a rate proportional to itself and the square of its partner. Balanced layers that start aligned stay aligned, so that the law holds at all times; others leave at once unless X is diagonal in the same vectors.",
+    formula: CORRECTED_TEXT,
     evidence: Evidence::Identity,
-    experiments: &[],
+    experiments: &[ALIGNED_STARTS],
     judge: corrected,
 };
 
 fn corrected(case: &Case) -> Result<Finding, String> {
     let pairs = instances(case.level);
-    let corrected = Formula::new(CORRECTED, &|pair: &Factored| on(pair.is_aligned(), pair, Law::Squares));
+    let corrected =
+        Formula::new(CORRECTED_TEXT, &|pair: &Factored| on(pair.is_aligned(), pair, Law::Squares));
     let wrong = Formula::new(NO_SQUARE, &|pair: &Factored| on(pair.is_aligned(), pair, Law::NoSquare));
     let sign = Formula::new(OTHER_SIGN, &|pair: &Factored| on(pair.is_aligned(), pair, Law::OtherSignOfC));
     let sign = tally(&pairs, &sign)?;
-    let finding = judge(&pairs, &corrected, &Against::Wrong(wrong), Some(ALIGNED))?;
+    let mut finding = judge(&pairs, &corrected, &Against::Wrong(wrong), Some(ALIGNED))?;
     let (slope, error) = log_log_slope(&errors_of_misaligned(case.level)?);
-    Ok(finding.with("with_the_other_sign_of_c", sign).with(
-        "error_of_the_law_over_the_angle_of_misalignment",
-        json!({ "exponent": slope, "standard_error": error }),
-    ))
+    let persistence = persistence(case)?;
+    let (kept, balanced) = (persistence.kept, persistence.balanced);
+    if let Some(lost) = &persistence.lost {
+        finding.verdict = Verdict::Refuted;
+        finding.counterexample = Some(Counterexample::Plan(lost.clone()));
+    }
+    finding.summary += &format!("; balanced starts stay aligned in {kept} of {balanced} runs");
+    let (left, unbalanced) = (persistence.left, persistence.unbalanced);
+    finding.control.what += &format!("; unbalanced starts leave alignment in {left} of {unbalanced} runs");
+    finding.control.rejected = finding.control.rejected.map(|rejected| rejected && left == unbalanced);
+    Ok(finding
+        .with("persistence of alignment", persistence.evidence)
+        .with("with_the_other_sign_of_c", sign)
+        .with(
+            "error_of_the_law_over_the_angle_of_misalignment",
+            json!({ "exponent": slope, "standard_error": error }),
+        ))
 }
 
 /// How the law is written.
@@ -146,7 +163,9 @@ impl Instance for Factored {
 }
 
 /// Name, widths, N, singular values of W1 and of W2.
-const KINDS: &[(&str, [usize; 3], usize, &[f64], &[f64])] = &[
+type Kind = (&'static str, [usize; 3], usize, &'static [f64], &'static [f64]);
+
+const KINDS: &[Kind] = &[
     ("2 x 2, N = 2", [2, 2, 2], 2, &[1.0, 0.5], &[0.9, 0.4]),
     ("3 x 3", [3, 3, 3], 5, &[1.2, 0.8, 0.4], &[1.0, 0.7, 0.3]),
     ("balanced", [3, 3, 3], 5, &[1.2, 0.8, 0.4], &[1.2, 0.8, 0.4]),

@@ -99,7 +99,7 @@ fn judge(case: &Case) -> Result<Finding, String> {
         wrong.rejects() && two_sided.rejects() && dot.rejects(),
     );
     let nearness = Nearness::of(case.runs(ON_SAMPLES.name)?.iter().filter(is_one_sided))?;
-    let (below, above) = around(at_rest)?;
+    let [below, above] = around(at_rest)?;
     let summary = format!(
         "{} runs agree: s = {} at rest for k = {}σ, below {} and falling for k = {}σ; |s_N - s| over N, {}",
         trial.agreed(),
@@ -121,8 +121,8 @@ fn judge(case: &Case) -> Result<Finding, String> {
 }
 
 /// k/σ and s at the end of the one-sided runs next below and next above the threshold.
-fn around(runs: &[Run]) -> Result<((f64, f64), (f64, f64)), String> {
-    let (mut below, mut above) = ((0.0, f64::NAN), (f64::INFINITY, f64::NAN));
+fn around(runs: &[Run]) -> Result<[(f64, f64); 2], String> {
+    let [mut below, mut above] = [(0.0, f64::NAN), (f64::INFINITY, f64::NAN)];
     for run in runs.iter().filter(is_one_sided) {
         let Some(mode) = ModeRun::of(run).filter(|mode| mode.depth == 1) else { continue };
         let (ratio, end) = (mode.noise / mode.sigma, mode.value(run.times().len() - 1)?);
@@ -132,7 +132,7 @@ fn around(runs: &[Run]) -> Result<((f64, f64), (f64, f64)), String> {
             above = (ratio, end);
         }
     }
-    Ok((below, above))
+    Ok([below, above])
 }
 
 /// σ, k, L, what is predicted and the value at the end of every one-sided run.

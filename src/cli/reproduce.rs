@@ -1,7 +1,7 @@
 //! `contraflow reproduce [NAME…]`: the main job.
 
 use super::run::{run_missing, status};
-use super::verify;
+use super::verify::{self, check_claims};
 use super::{DONE, FAILED, INTERRUPTED, Reproduce, embedded, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::figure;
@@ -26,6 +26,9 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
             );
             return refuse(&figure.problem("kind", message));
         }
+    }
+    if let Some(problem) = experiments.iter().find_map(|experiment| check_claims(experiment).err()) {
+        return refuse(&problem);
     }
     let mut worst = DONE;
     let records = arguments.out.join("records");

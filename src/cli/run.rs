@@ -1,6 +1,7 @@
 //! `contraflow run FILE`: every cell of an experiment file.
 
 use super::progress::Progress;
+use super::verify::check_claims;
 use super::{DONE, FAILED, INTERRUPTED, Run, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::run::{self, State, Store, Tally};
@@ -11,6 +12,9 @@ pub(super) fn run(arguments: &Run) -> u8 {
         Ok(experiment) => experiment,
         Err(problem) => return refuse(&problem),
     };
+    if let Err(problem) = check_claims(&experiment) {
+        return refuse(&problem);
+    }
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(&experiment.name));
     let store = Store::new(out);
     let tally = match run_missing(&experiment, &store, arguments.parallel.jobs(), arguments.retry) {

@@ -72,7 +72,6 @@ fn unknown(id: &str) -> String {
 }
 
 /// Refuses an experiment that names a claim which does not exist.
-#[allow(dead_code)] // wired once every id exists
 pub(super) fn check_claims(experiment: &Experiment) -> Result<(), Problem> {
     let ids: Vec<&str> = claim::all().iter().map(|claim| claim.id).collect();
     let Some(id) = experiment.claims.iter().find(|id| !ids.contains(&id.as_str())) else { return Ok(()) };
@@ -186,19 +185,30 @@ fn report(claims: &[Claim], findings: &[Finding], as_json: bool, in_depth: bool)
             row(claim, finding);
         }
     }
-    let mut status = DONE;
-    for (claim, finding) in pairs() {
+    let departures = departures(claims, findings);
+    for departure in &departures {
+        eprintln!("error: {departure}");
+    }
+    if departures.is_empty() { DONE } else { FAILED }
+}
+
+/// Verdicts that are not those that the repository records, and controls that were not rejected.
+fn departures(claims: &[Claim], findings: &[Finding]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (claim, finding) in claims.iter().zip(findings) {
         if claim.recorded() != Some(finding.verdict) {
             let recorded = claim.recorded().map_or("nothing", Verdict::name);
-            eprintln!("error: {} is {}; the repository records {recorded}", claim.id, finding.verdict);
-            status = FAILED;
+            let (id, verdict, why) = (claim.id, finding.verdict, &finding.summary);
+            found.push(format!("{id} is {verdict}, where the repository records {recorded}: {why}"));
         }
         if finding.control.rejected == Some(false) {
-            eprintln!("error: {}: the negative control was not rejected: {}", claim.id, finding.control.what);
-            status = FAILED;
+            found.push(format!(
+                "{}: the negative control was not rejected: {}",
+                claim.id, finding.control.what
+            ));
         }
     }
-    status
+    found
 }
 
 /// A claim in the table.
@@ -269,4 +279,33 @@ fn explain(claim: &Claim, finding: &Finding) {
         }
     }
     print_line("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::Control;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn another_verdict_and_a_control_that_is_not_rejected_are_departures() {
+        let claims = [claim::named("eq-4").unwrap()];
+        let case = Case { level: Level::Quick, runs: BTreeMap::new() };
+        let found = claims[0].examine(&case);
+        assert!(departures(&claims, std::slice::from_ref(&found)).is_empty());
+        let other = Finding { verdict: Verdict::Refuted, ..found.clone() };
+        assert!(
+            departures(&claims, &[other])[0].contains("eq-4 is refuted, where the repository records holds")
+        );
+        let blind = Finding { control: Control::new("x", false), ..found };
+        assert!(departures(&claims, &[blind])[0].contains("control was not rejected"));
+    }
+
+    #[test]
+    fn a_claim_whose_runs_are_missing_is_inconclusive() {
+        let case = Case { level: Level::Quick, runs: BTreeMap::new() };
+        let found = claim::named("theorem-2").unwrap().examine(&case);
+        assert_eq!(found.verdict, Verdict::Inconclusive);
+        assert!(found.summary.contains("was not run"), "{}", found.summary);
+    }
 }
