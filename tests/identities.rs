@@ -21,7 +21,8 @@ fn config() -> ProptestConfig {
     let persistence = FileFailurePersistence::Direct("tests/identities.proptest-regressions");
     ProptestConfig {
         cases: 4 * usual.cases,
-        max_global_rejects: 4 * usual.max_global_rejects,
+        // Two layers of which one is no wider than its neighbours, and whose singular values are apart, are one pair in three.
+        max_global_rejects: 16 * usual.cases,
         failure_persistence: Some(Box::new(persistence)),
         ..usual
     }
@@ -359,10 +360,12 @@ fn residual_blocks(of: std::ops::RangeInclusive<usize>) -> impl Strategy<Value =
         .prop_map(|(h, w1, w2, d0, loss)| ResidualBlock { label: "drawn".to_string(), h, w1, w2, d0, loss })
 }
 
-/// Representations with duplicates, zeros, and vectors around the floor of the cosine loss.
-fn representations() -> impl Strategy<Value = directclr_equivalence::Representations> {
-    let size = select(vec![1.0, 0.0, 0.5 * NORM_FLOOR, 2.0 * NORM_FLOOR, 1e-6]);
-    (2..=9usize, 2..=6usize, losses(), size)
+/// Sizes of a vector: usual, 0, and around the floor of the cosine loss.
+const SIZES: [f64; 5] = [1.0, 0.0, 0.5 * NORM_FLOOR, 2.0 * NORM_FLOOR, 1e-6];
+
+/// Representations, the first of one of these sizes, and perhaps twice.
+fn representations(sizes: &'static [f64]) -> impl Strategy<Value = directclr_equivalence::Representations> {
+    (2..=9usize, 2..=6usize, losses(), select(sizes))
         .prop_flat_map(|(d, n, loss, size)| {
             (matrix(d, 2 * n, 1.5), 1..d, Just(loss), Just(size), any::<bool>())
         })
@@ -400,14 +403,12 @@ proptest! {
     }
 
     #[test]
-    fn a_subvector_and_a_diagonal_projector_have_one_loss_and_one_gradient(r in representations()) {
+    fn a_subvector_and_a_diagonal_projector_have_one_loss_and_one_gradient(r in representations(&SIZES)) {
         accepts(directclr_equivalence::check(&r, 0.0))?;
     }
 
     #[test]
-    fn the_subvector_check_rejects_a_second_singular_value(r in representations()) {
-        // A vector of zeros, or shorter than the floor, among few others hides the other value.
-        prop_assume!(r.r.column_iter().all(|column| column.norm() > 1e-3));
+    fn the_subvector_check_rejects_a_second_singular_value(r in representations(&SIZES[..1])) {
         rejects(directclr_equivalence::check(&r, 0.5))?;
     }
 }

@@ -4,7 +4,7 @@ use super::case::{Case, NeededExperiment, Run, Source};
 use super::finding::{Control, Counterexample, Finding};
 use super::identity::{Checked, Discrepancy, Formula, Instance, required, tally};
 use super::instances::{rounding_of_loss, rounds};
-use super::statistics::number;
+use super::statistics::{Median, number};
 use super::verdict::Verdict;
 use super::{Claim, Evidence};
 use crate::loss::{Loss, NORM_FLOOR, Reduction, Workspace};
@@ -12,7 +12,7 @@ use crate::matrix::{Matrix, relative_difference};
 use crate::seed::{Seed, Stream};
 use rand::RngExt;
 use rand_distr::StandardNormal;
-use serde_json::json;
+use serde_json::Map;
 
 const PRINTED: &str =
     "L(r[0:d0]) = L(P r) for P = diag(1, …, 1, 0, …, 0) with d0 ones, and so all gradients and trajectories";
@@ -135,7 +135,7 @@ fn judge_all(case: &Case) -> Result<Finding, String> {
             },
             instances.len()
         ),
-        evidence: serde_json::Map::new(),
+        evidence: Map::new(),
         hypotheses: Vec::new(),
         control: Control::new(
             format!(
@@ -150,8 +150,8 @@ fn judge_all(case: &Case) -> Result<Finding, String> {
     .with("formula", PRINTED)
     .with("identity", identity)
     .with("with_a_second_singular_value", control)
-    .with("relative_distance_of_weights", json!(distances(&sub, &diagonal)?))
-    .with("relative_distance_with_another_subset", json!(others)))
+    .with("largest_relative_distance_of_weights", distance)
+    .with("relative_distance_with_another_subset", Median::of(others).to_string()))
 }
 
 /// Kind and size of a run's projector.

@@ -4,13 +4,14 @@ use super::case::{Case, NeededExperiment, Run, Source};
 use super::finding::{Control, Counterexample, Finding};
 use super::identity::{Against, Checked, Discrepancy, Formula, judge, required};
 use super::instances::{Batch, batches};
-use super::statistics::{log_log_slope, number};
+use super::statistics::{Median, log_log_slope, number};
 use super::verdict::Verdict;
 use super::{Claim, Evidence};
 use crate::experiment::Dynamics;
 use crate::matrix::Matrix;
 use crate::observe::imbalance;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 const PRINTED: &str = "d/dt (W1 W1ᵀ - W2ᵀ W2) = 0";
 const WRONG: &str = "d/dt (W1 W1ᵀ + W2ᵀ W2) = 0";
@@ -101,53 +102,64 @@ pub fn engine(batch: &Batch) -> Checked {
 fn along_runs(mut finding: Finding, runs: &[Run]) -> Result<Finding, String> {
     let (mut flow, mut descent) = (Vec::new(), Vec::new());
     let mut counterexample = None;
-    let mut drifts_by_rate: Vec<(f64, f64)> = Vec::new();
+    // In nanounits of the rate, which orders them.
+    let mut by_rate: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    let mut by_dynamics: BTreeMap<&str, Vec<Discrepancy>> = BTreeMap::new();
     for run in runs {
         let drift = drift(run)?;
+        by_dynamics.entry(run.swept("dynamics").unwrap_or_default()).or_default().push(drift);
         match run.plan.dynamics() {
             Dynamics::Flow(_) => {
                 if drift.ratio() > 1.0 {
                     counterexample = counterexample.or(Some(run.to_toml()));
                 }
-                flow.push(drift);
+                flow.push(drift.ratio());
             }
             dynamics => {
                 if let Dynamics::Gd { rate, .. } = dynamics {
-                    drifts_by_rate.push((rate, drift.error));
+                    by_rate.entry((rate * 1e9).round() as u64).or_default().push(drift.error);
                 }
-                descent.push(drift);
+                descent.push(drift.ratio());
             }
         }
     }
-    let largest = |drifts: &[Discrepancy]| drifts.iter().map(Discrepancy::ratio).fold(0.0, f64::max);
-    let smallest = descent.iter().map(Discrepancy::ratio).fold(f64::INFINITY, f64::min);
-    let (slope, error) = log_log_slope(&drifts_by_rate);
-    let shown = |drifts: &[Discrepancy]| -> Value {
-        drifts.iter().map(|d| json!({ "drift": d.error, "allowed": d.allowed })).collect()
-    };
-    finding = finding
-        .with("imbalance_under_flow", shown(&flow))
-        .with("imbalance_under_descent", shown(&descent))
-        .with("drift_under_gd_over_rate", json!({ "exponent": slope, "standard_error": error }));
+    let (flow, descent) = (Median::of(flow), Median::of(descent));
+    if flow.seeds == 0 || descent.seeds == 0 {
+        return Err(format!("{} runs of the flow, {} of descent", flow.seeds, descent.seeds));
+    }
+    let medians: Vec<(f64, f64)> =
+        by_rate.into_iter().map(|(rate, drifts)| (rate as f64, Median::of(drifts).median)).collect();
+    let (slope, error) = log_log_slope(&medians);
+    let drifts: Map<String, Value> = by_dynamics
+        .into_iter()
+        .map(|(dynamics, drifts)| {
+            let drift = Median::of(drifts.iter().map(|drift| drift.error));
+            let allowed = Median::of(drifts.iter().map(|drift| drift.allowed));
+            let shown = json!({ "drift": drift.to_string(), "allowed": allowed.to_string() });
+            (dynamics.to_string(), shown)
+        })
+        .collect();
     finding.summary = format!(
         "{}; drift along {} flows at most {} of what their tolerances allow",
         finding.summary,
-        flow.len(),
-        number(largest(&flow))
+        flow.seeds,
+        number(flow.high)
     );
     let what = format!(
-        "{}; {} runs of gd and sgd drift by {} times that and more",
+        "{}; {} runs of gd and sgd drift by {} times that and more, in proportion to the rate (exponent {} ± {})",
         finding.control.what,
-        descent.len(),
-        number(smallest)
+        descent.seeds,
+        number(descent.low),
+        number(slope),
+        number(error)
     );
-    let rejected = finding.control.rejected == Some(true) && !descent.is_empty() && smallest > 1.0;
+    let rejected = finding.control.rejected == Some(true) && descent.low > 1.0;
     finding.control = Control::new(what, rejected);
     if let Some(plan) = counterexample {
         finding.verdict = Verdict::Refuted;
         finding.counterexample = Some(Counterexample::Plan(plan));
     }
-    Ok(finding)
+    Ok(finding.with("drift_along_runs", drifts))
 }
 
 /// Tolerances that descent is held to, which has none: the tighter ones of the flows beside it.

@@ -3,7 +3,7 @@
 use super::case::Level;
 use super::identity::{Against, Checked, Discrepancy, Formula, Instance, judge, required, tally};
 use super::instances::{rounding_of_loss, rounds};
-use super::statistics::number;
+use super::statistics::{Median, number};
 use super::verdict::Verdict;
 use super::{Claim, Evidence};
 use crate::loss::{Loss, Reduction, Workspace};
@@ -12,6 +12,7 @@ use crate::real::{Dual, Real};
 use crate::seed::{Seed, Stream};
 use rand::RngExt;
 use rand_distr::StandardNormal;
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 const PRINTED: &str = "r = h + f(h), ∂L/∂r of rank ≤ d0: ∂L/∂h has rank ≤ d0 for a linear f, and full rank for f(h) = W2 relu(W1 h)";
@@ -50,15 +51,20 @@ pub(super) const CLAIM: Claim = Claim {
             Some(ASSUMED),
         )?;
         let shares = shares(&blocks)?;
+        let all = Median::of(shares.iter().flat_map(|(_, shares)| shares.iter().copied()));
         if finding.verdict == Verdict::Holds {
             finding.summary = format!(
                 "on {} blocks rank ≤ d0 below the linear block and full rank below the ReLU block, its smallest singular value \
                  {} of the largest or more (median {})",
-                shares.len(),
-                number(shares[0]),
-                number(shares[shares.len() / 2])
+                all.seeds,
+                number(all.low),
+                number(all.median)
             );
         }
+        let shares: Map<String, Value> = shares
+            .into_iter()
+            .map(|(kind, shares)| (kind.to_string(), json!(Median::of(shares).to_string())))
+            .collect();
         Ok(finding
             .with("chain_rule", chain)
             .with("rank_below_a_relu_block_is_bounded", bounded)
@@ -295,17 +301,22 @@ fn seen<R: Real>(block: &ResidualBlock, h: &[R]) -> Vec<R> {
     (0..block.d0).map(|row| h[row].clone() + times(&block.w2, &hidden, row)).collect()
 }
 
-/// Smallest over largest singular value below a ReLU block that is able to, ascending.
-fn shares(blocks: &[ResidualBlock]) -> Result<Vec<f64>, String> {
-    let mut shares = Vec::new();
-    for block in blocks {
-        if block.is_able()? && block.d0 < block.full() {
-            let values =
-                singular_values(&block.downstream(Block::Relu)).map_err(|error| error.to_string())?;
-            shares.push(values[block.full() - 1] / values[0]);
+/// Smallest over largest singular value below a ReLU block that is able to, by the kind of the block.
+fn shares(blocks: &[ResidualBlock]) -> Result<Vec<(&'static str, Vec<f64>)>, String> {
+    let mut shares: Vec<(&str, Vec<f64>)> = Vec::new();
+    for (kind, ..) in KINDS {
+        let of_kind = |block: &&ResidualBlock| block.label.split(',').next() == Some(kind);
+        let mut own = Vec::new();
+        for block in blocks.iter().filter(of_kind) {
+            if block.is_able()? {
+                let values = singular_values(&block.downstream(Block::Relu)).map_err(|e| e.to_string())?;
+                own.push(values[block.full() - 1] / values[0]);
+            }
+        }
+        if !own.is_empty() {
+            shares.push((kind, own));
         }
     }
-    shares.sort_by(f64::total_cmp);
     Ok(shares)
 }
 

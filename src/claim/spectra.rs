@@ -40,7 +40,7 @@ observe  = { times = { kind = "linear", count = 1 }, quantities = ["spectra"] }
 };
 
 /// Name, widths, N, singular values of W1 and of W2.
-type Kind = (&'static str, [usize; 3], usize, &'static [f64], &'static [f64]);
+pub type Kind = (&'static str, [usize; 3], usize, &'static [f64], &'static [f64]);
 
 const KINDS: &[Kind] = &[
     ("distinct singular values", [3, 3, 3], 5, &[1.2, 0.8, 0.4], &[1.0, 0.7, 0.3]),

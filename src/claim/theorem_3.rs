@@ -6,7 +6,7 @@ use super::identity::{Against, Checked, Formula, Instance, judge, tally};
 use super::instances::{Batch, orthogonal, rounds};
 use super::moving::Moving;
 use super::persistence::{ALIGNED_STARTS, persistence};
-use super::spectra::with_singular_values;
+use super::spectra::{Kind, with_singular_values};
 use super::statistics::log_log_slope;
 use super::verdict::Verdict;
 use super::{Claim, Evidence, lemma_2};
@@ -161,9 +161,6 @@ impl Instance for Factored {
         self.batch.matrices().into_iter().chain(factors).collect()
     }
 }
-
-/// Name, widths, N, singular values of W1 and of W2.
-type Kind = (&'static str, [usize; 3], usize, &'static [f64], &'static [f64]);
 
 const KINDS: &[Kind] = &[
     ("2 x 2, N = 2", [2, 2, 2], 2, &[1.0, 0.5], &[0.9, 0.4]),
