@@ -80,7 +80,7 @@ sweep    = { "data.samples" = [64, 128, 256] }
 /// What a seed shows over the strengths of augmentation.
 #[derive(Clone, Debug)]
 struct Collapse {
-    /// Number of collapsed singular values, by growing strength.
+    /// Number of singular values that have vanished, by growing strength.
     lost: Vec<usize>,
     /// The ninth singular value over the first at the largest strength, at half the time and at the end.
     ninth: (f64, f64),
@@ -89,16 +89,16 @@ struct Collapse {
 /// Nothing where eight values vanish with growing augmentation in every seed; otherwise what stands against
 /// it.
 ///
-/// None has collapsed at the smallest strength and exactly eight have at the largest, the number never falls
+/// None has vanished at the smallest strength and exactly eight have at the largest, the number never falls
 /// from one strength to the next, and the largest of the eight is still falling at the end.
 fn eight_vanish(seeds: &[Collapse]) -> Option<String> {
     let failing = |wrong: fn(&Collapse) -> bool| seeds.iter().filter(|seed| wrong(seed)).count();
     let against = [
-        (failing(|seed| seed.lost.first() != Some(&0)), "some have collapsed at the weakest augmentation"),
-        (failing(|seed| seed.lost.last() != Some(&AUGMENTED)), "not 8 have collapsed at the strongest"),
+        (failing(|seed| seed.lost.first() != Some(&0)), "some have vanished at the weakest augmentation"),
+        (failing(|seed| seed.lost.last() != Some(&AUGMENTED)), "not 8 have vanished at the strongest"),
         (
             failing(|seed| seed.lost.windows(2).any(|pair| pair[0] > pair[1])),
-            "stronger augmentation collapses fewer",
+            "with stronger augmentation fewer have",
         ),
         (failing(|seed| seed.ninth.1 >= seed.ninth.0), "the ninth value has stopped falling"),
     ];
@@ -107,6 +107,14 @@ fn eight_vanish(seeds: &[Collapse]) -> Option<String> {
 
 fn strength(run: &Run) -> Result<f64, String> {
     run.swept_number("augment.variance")
+}
+
+/// Number of singular values below `part` of the largest that are smaller than their like at the start. A random start has
+/// small ones of its own, and one that grows has not vanished, however small it still is.
+fn vanished(run: &Run, part: f64, time: usize) -> Result<usize, String> {
+    let (start, now) = (run.row("sigma_end_to_end", 0)?, run.row("sigma_end_to_end", time)?);
+    let small = below(run, "end_to_end", part, time)?;
+    Ok(start.iter().zip(now).rev().take(small).filter(|(start, now)| now < start).count())
 }
 
 fn ninth(run: &Run, time: usize) -> Result<f64, String> {
@@ -124,7 +132,7 @@ fn collapses(runs: &[Run], keep: impl Fn(f64) -> bool) -> Result<Vec<Collapse>, 
         let mut last = None;
         for run in cells {
             if keep(strength(run)?) {
-                lost.push(below(run, "end_to_end", COLLAPSED, time_at(run, 1.0))?);
+                lost.push(vanished(run, COLLAPSED, time_at(run, 1.0))?);
                 last = Some(run);
             }
         }
@@ -135,7 +143,7 @@ fn collapses(runs: &[Run], keep: impl Fn(f64) -> bool) -> Result<Vec<Collapse>, 
     by_seed(runs).into_iter().map(seed).collect()
 }
 
-/// Collapsed values by strength, at three marks: what the verdict does not depend on is shown beside it.
+/// Vanished values by strength, at three marks: what the verdict does not depend on is shown beside it.
 fn lost_by_strength(runs: &[Run]) -> Result<Value, String> {
     let seeds = by_seed(runs);
     let mut rows = Vec::new();
@@ -145,7 +153,7 @@ fn lost_by_strength(runs: &[Run]) -> Result<Value, String> {
             let mut lost = Vec::new();
             for run in seeds.iter().filter_map(|cells| cells.get(cell)) {
                 row.insert("variance".to_string(), json!(strength(run)?));
-                lost.push(below(run, "end_to_end", part, time_at(run, 1.0))? as f64);
+                lost.push(vanished(run, part, time_at(run, 1.0))? as f64);
             }
             row.insert(format!("below_{part}_of_the_largest"), Median::of(lost).to_json());
         }
@@ -161,7 +169,7 @@ fn at_strongest(runs: &[Run]) -> Vec<&Run> {
 fn describe(seeds: &[Collapse]) -> String {
     let at = |pick: fn(&Collapse) -> Option<f64>| Median::of(seeds.iter().filter_map(pick));
     format!(
-        "collapsed values: {} at the weakest, {} at the strongest augmentation, where σ_9/σ_1 = {}",
+        "vanished values: {} at the weakest, {} at the strongest augmentation, where σ_9/σ_1 = {}",
         at(|seed| seed.lost.first().map(|lost| *lost as f64)),
         at(|seed| seed.lost.last().map(|lost| *lost as f64)),
         at(|seed| Some(seed.ninth.1)),
@@ -201,7 +209,7 @@ fn paper(case: &Case) -> Result<Finding, String> {
         ),
         counterexample,
     }
-    .with("collapsed_by_strength", lost_by_strength(runs)?)
+    .with("vanished_by_strength", lost_by_strength(runs)?)
     .with(
         "ninth_over_first_at_the_strongest",
         over_time(strongest.iter().copied(), &[0.1, 0.25, 0.5, 1.0], ninth)?,
@@ -209,7 +217,7 @@ fn paper(case: &Case) -> Result<Finding, String> {
     .with("samples_and_time_at_variance_5", samples))
 }
 
-/// How many values collapse over samples and time, and what speaks against eight in the limit of both:
+/// How many values vanish over samples and time, and what speaks against eight in the limit of both:
 /// σ_9/σ_1 has to fall with time on the largest batch, and with samples at the end.
 fn over_samples(runs: &[Run]) -> Result<(Value, Option<String>), String> {
     let seeds = by_seed(runs);
@@ -233,8 +241,8 @@ fn over_samples(runs: &[Run]) -> Result<(Value, Option<String>), String> {
         let parts = [0.01, 0.1, 1.0];
         rows.push(json!({
             "samples": samples,
-            "collapsed": over_time(cells.iter().copied(), &parts, |run, time| {
-                below(run, "end_to_end", COLLAPSED, time).map(|lost| lost as f64)
+            "vanished": over_time(cells.iter().copied(), &parts, |run, time| {
+                vanished(run, COLLAPSED, time).map(|lost| lost as f64)
             })?,
             "ninth_over_first": over_time(cells.iter().copied(), &parts, ninth)?,
         }));
@@ -272,7 +280,7 @@ fn released_code(case: &Case) -> Result<Finding, String> {
         ),
         counterexample,
     }
-    .with("collapsed_by_strength", lost_by_strength(runs)?)
+    .with("vanished_by_strength", lost_by_strength(runs)?)
     .with(
         "ninth_over_first_at_the_strongest",
         over_time(strongest.iter().copied(), &[0.1, 0.25, 0.5, 1.0], ninth)?,
@@ -332,14 +340,14 @@ fn tends_to_law(ratios: &[(f64, Vec<f64>)]) -> Option<String> {
     })
 }
 
-/// Nothing where at most one value has collapsed and more than half of its direction is the bias, in every
+/// Nothing where at most one value has vanished and more than half of its direction is the bias, in every
 /// seed.
 ///
 /// The squared cosine of two independent directions in 16 dimensions exceeds ½ with a probability of 0.0015.
 fn one_lost_to_bias(seeds: &[(usize, f64)]) -> Option<String> {
     seeds.iter().enumerate().find_map(|(seed, (lost, along))| {
         if *lost > 1 {
-            Some(format!("seed {seed}: {lost} values have collapsed"))
+            Some(format!("seed {seed}: {lost} values have vanished"))
         } else if *along <= 0.5 {
             Some(format!("seed {seed}: squared cosine between lost direction and bias {}", number(*along)))
         } else {
@@ -358,7 +366,7 @@ fn released_code_corrected(case: &Case) -> Result<Finding, String> {
     let mut lost = Vec::new();
     let mut unrelated = Vec::new();
     for (index, (run, last)) in strongest.iter().zip(&finals).enumerate() {
-        let collapsed = below(run, "end_to_end", COLLAPSED, time_at(run, 1.0))?;
+        let collapsed = vanished(run, COLLAPSED, time_at(run, 1.0))?;
         lost.push((collapsed, last.along(&last.bias)));
         unrelated.push((collapsed, last.along(&finals[(index + 1) % finals.len()].bias)));
     }
@@ -371,7 +379,7 @@ fn released_code_corrected(case: &Case) -> Result<Finding, String> {
     let count = Median::of(lost.iter().map(|(lost, _)| *lost as f64));
     let strongest_k = ratios.last().map_or(f64::NAN, |(k, _)| *k);
     let mut summary = format!(
-        "at k = {strongest_k} measured over predicted {last}; {count} collapsed; squared cosine of the \
+        "at k = {strongest_k} measured over predicted {last}; {count} vanished; squared cosine of the \
          smallest one's direction with the bias {along}"
     );
     for problem in &against {
@@ -388,7 +396,7 @@ fn released_code_corrected(case: &Case) -> Result<Finding, String> {
         .collect();
     let collapsed: Vec<Value> = lost
         .iter()
-        .map(|(lost, along)| json!({ "collapsed": lost, "squared_cosine_with_bias": along }))
+        .map(|(lost, along)| json!({ "vanished": lost, "squared_cosine_with_bias": along }))
         .collect();
     Ok(Finding {
         verdict,
@@ -407,7 +415,7 @@ fn released_code_corrected(case: &Case) -> Result<Finding, String> {
     }
     .with("law_by_strength", shown)
     .with("strongest_by_seed", collapsed)
-    .with("collapsed_by_strength", lost_by_strength(runs)?)
+    .with("vanished_by_strength", lost_by_strength(runs)?)
     .with("bias_by_strength", bias_by_strength(runs)?))
 }
 
