@@ -44,7 +44,7 @@ pub(super) fn list(topic: Option<&str>) -> u8 {
         }
         Some("claims") => {
             for claim in claim::all() {
-                print_line(&format!("{:<24} {:<20} {}", claim.id, claim.source, claim.statement));
+                print_line(&format!("{:<33} {} {}", claim.id, claim.source, claim.statement));
             }
         }
         Some(name) => match TOPICS.iter().find(|(topic, _)| *topic == name) {

@@ -213,7 +213,7 @@ fn departures(claims: &[Claim], findings: &[Finding]) -> Vec<String> {
 
 /// A claim in the table.
 fn row(claim: &Claim, finding: &Finding) {
-    print_line(&format!("{:<24} {:<18} {}", claim.id, finding.verdict, finding.summary));
+    print_line(&format!("{:<33} {:<18} {}", claim.id, finding.verdict, finding.summary));
     for line in assumptions(finding).into_iter().chain(control(finding)) {
         print_line(&format!("    {line}"));
     }
