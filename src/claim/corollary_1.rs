@@ -39,7 +39,7 @@ observe  = { times = { kind = "list", times = [1.25, 2.5, 5.0, 10.0] }, quantiti
 "#,
     ),
     quick: &[],
-    full: &["repeats=6", "dynamics.time_end=40.0"],
+    full: &["repeats=6", "dynamics.time_end=40.0", "observe.times.times=[1.25, 2.5, 5.0, 10.0, 20.0]"],
 };
 
 /// Fixed batches of growing size.
@@ -218,6 +218,7 @@ fn printed(case: &Case) -> Result<Finding, String> {
         ),
         right == total && by_start > 0 && called_low == 0 && !weak.is_empty(),
     );
+    let by_x: Vec<_> = all().filter(|t| t.rank == t.surviving.1 && t.negative_at_start > 0).collect();
     let smallest = against.iter().min_by_key(|t| t.rank);
     Ok(Finding {
         verdict,
@@ -230,6 +231,14 @@ fn printed(case: &Case) -> Result<Finding, String> {
         control,
         counterexample: smallest.map(|t| Counterexample::Plan(t.run.to_toml())),
     }
+    .with(
+        "\"strong\" read as \"X(0) has a negative eigenvalue\"",
+        format!(
+            "C keeps full rank in {} of {} runs with d_out ≥ d as well",
+            by_x.iter().filter(|t| t.vanishing == 0).count(),
+            by_x.len()
+        ),
+    )
     .with("vanishing singular values of C, by setting", counts(all()))
     .with("smallest over largest singular value of C at the end", relative(all())?)
     .with("fixed batches, one layer and two", theorem_1::fading(case)?))

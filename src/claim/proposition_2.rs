@@ -54,7 +54,7 @@ fn printed(case: &Case) -> Result<Finding, String> {
         words.push(format!("{} against {linear} in \"{}\"", counts.join(", "), toy.name()));
     }
     let summary = format!(
-        "collapsed directions of the representation, {} against trainable linear: {}",
+        "in the toys; collapsed directions of the representation, {} against trainable linear: {}",
         LOW_RANK.join(", "),
         words.join("; "),
     );

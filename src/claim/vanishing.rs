@@ -1,43 +1,49 @@
 //! Which values of a spectrum vanish, as far as a run's time reaches.
 
 use super::case::Run;
-use super::statistics::log_log_slope;
-
-/// The end of a record that a trend is read from: the last two doublings of the time.
-const WINDOW: f64 = 4.0;
 
 /// Squared singular values that fall at least as fast as this power of the time vanish. One that tends to a positive limit has
 /// an exponent that tends to 0, and the slowest that vanishes here, exactly at a threshold, falls as 1/t: half of that
 /// tells them apart.
 const SLOWEST: f64 = 0.5;
 
+/// What vanishes does not slow down on a logarithmic clock: the exponent of a power law stays, that of an exponential grows. The
+/// exponent of what tends to a positive limit falls, by half with every doubling of the time even if the rest goes as 1/t:
+/// three quarters lie between.
+const KEPT: f64 = 0.75;
+
 /// What becomes of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fate {
-    /// Its value at the end.
-    pub(super) last: f64,
-    /// -d log(squared singular value)/d log(time) over the last two doublings of the time; infinite where it is below its
-    /// numerical floor there.
+    /// -d log(squared singular value)/d log(time) over the last two intervals between recordings; infinite where the value
+    /// ends below its numerical floor.
     pub(super) exponent: f64,
+    /// The same over each of the two.
+    halves: [f64; 2],
 }
 
 impl Fate {
-    /// Of a value at these ascending times with these numerical floors; `power` makes squared singular values of them.
+    /// Of a value at these ascending times, the last of them in something like a geometric progression, with these numerical
+    /// floors; `power` makes squared singular values of them.
     fn of(times: &[f64], values: &[f64], floors: &[f64], power: f64) -> Fate {
-        let last = values[values.len() - 1];
-        let from = times[times.len() - 1] / WINDOW * (1.0 - 1e-9);
-        let window = || (0..times.len()).filter(|&i| times[i] >= from);
-        // Nothing below a floor is a value: from there on it is not told from 0.
-        if window().any(|i| values[i] <= floors[i]) {
-            return Fate { last, exponent: f64::INFINITY };
+        let last = times.len() - 1;
+        let exponent = |from: usize, to: usize| {
+            // Nothing below a floor is a value: it is not told from 0.
+            if values[to] <= floors[to] {
+                return f64::INFINITY;
+            }
+            -power * (values[to] / values[from]).ln() / (times[to] / times[from]).ln()
+        };
+        Fate {
+            exponent: exponent(last - 2, last),
+            halves: [exponent(last - 2, last - 1), exponent(last - 1, last)],
         }
-        let points: Vec<(f64, f64)> = window().map(|i| (times[i], values[i].powf(power))).collect();
-        Fate { last, exponent: -log_log_slope(&points).0 }
     }
 
-    /// Whether it tends to 0.
+    /// Whether it tends to 0: fast enough, and without slowing down.
     pub(super) fn vanishes(&self) -> bool {
-        self.exponent >= SLOWEST
+        let [before, after] = self.halves;
+        self.exponent.is_infinite() || self.exponent >= SLOWEST && after >= KEPT * before
     }
 }
 
@@ -48,6 +54,9 @@ pub(super) fn fates(run: &Run, spectrum: &str) -> Result<Vec<Fate>, String> {
     let power = if spectrum == "end_to_end" { 2.0 } else { 1.0 };
     let rows: Vec<&[f64]> =
         (0..run.times().len()).map(|time| run.row(&array, time)).collect::<Result<_, _>>()?;
+    if rows.len() < 4 {
+        return Err(format!("{} has too few recordings for a trend", run.plan.directory_name()));
+    }
     let there = rows[0].iter().take_while(|value| **value > floors[0]).count();
     Ok((0..there)
         .map(|k| {
@@ -83,6 +92,7 @@ mod tests {
     #[test]
     fn a_positive_limit_a_logarithmic_creep_and_growth_do_not_vanish() {
         assert!(!fate(|t| 0.01 + (-0.1 * t).exp()).vanishes());
+        assert!(!fate(|t| 0.01 + 1.0 / (1.0 + t)).vanishes());
         assert!(!fate(|t| 1.0 / (2.0 + t.max(1.0).ln())).vanishes());
         assert!(!fate(|t| 1.0 + t).vanishes());
     }
