@@ -208,15 +208,20 @@ fn judge(case: &Case) -> Result<Finding, String> {
     let moving: Vec<f64> =
         late.iter().filter(|(tail, _)| !tail.is_frozen()).map(|(t, _)| t.growth()).collect();
     let exceptions = match moving.iter().copied().fold(0.0f64, f64::max) {
-        _ if moving.is_empty() => "all are frozen too".to_string(),
-        most => format!("{} are not frozen, grown by up to {}", moving.len(), number(most)),
+        _ if late.is_empty() => "none was separated later".to_string(),
+        _ if moving.is_empty() => format!("{} separated later or not yet are frozen too", late.len()),
+        most => format!(
+            "of {} separable ones separated later or not yet, {} are not frozen, grown by up to {}",
+            late.len(),
+            moving.len(),
+            number(most)
+        ),
     };
     let summary = format!(
-        "the smallest mode has grown by at most {} and has at most {} to come in {} runs on batches that training separated by T/10; of {} separable ones separated later or not yet, {exceptions}",
+        "the smallest mode has grown by at most {} and has at most {} to come in {} runs on batches that training separated by T/10; {exceptions}",
         number(most_growth),
         number(most_to_go),
-        trial.agreed(),
-        late.len()
+        trial.agreed()
     );
     let late: Vec<Value> = late.into_iter().map(|(_, row)| row).collect();
     Ok(trial

@@ -99,7 +99,7 @@ fn judge(case: &Case) -> Result<Finding, String> {
         wrong.rejects() && two_sided.rejects() && dot.rejects(),
     );
     let nearness = Nearness::of(case.runs(ON_SAMPLES.name)?.iter().filter(is_one_sided))?;
-    let [below, above] = around(at_rest)?;
+    let (below, above) = (next(at_rest, false)?, next(at_rest, true)?);
     let summary = format!(
         "{} runs agree: s = {} at rest for k = {}σ, below {} and falling for k = {}σ; |s_N - s| over N, {}",
         trial.agreed(),
@@ -120,19 +120,18 @@ fn judge(case: &Case) -> Result<Finding, String> {
     })
 }
 
-/// k/σ and s at the end of the one-sided runs next below and next above the threshold.
-fn around(runs: &[Run]) -> Result<[(f64, f64); 2], String> {
-    let [mut below, mut above] = [(0.0, f64::NAN), (f64::INFINITY, f64::NAN)];
+/// k/σ and s at the end of the one-sided run of one layer next below, or next above, the threshold.
+fn next(runs: &[Run], above: bool) -> Result<(f64, f64), String> {
+    let mut nearest: Option<(f64, f64)> = None;
     for run in runs.iter().filter(is_one_sided) {
         let Some(mode) = ModeRun::of(run).filter(|mode| mode.depth == 1) else { continue };
-        let (ratio, end) = (mode.noise / mode.sigma, mode.value(run.times().len() - 1)?);
-        if ratio < THRESHOLD && ratio > below.0 {
-            below = (ratio, end);
-        } else if ratio > THRESHOLD && ratio < above.0 {
-            above = (ratio, end);
+        let ratio = mode.noise / mode.sigma;
+        let nearer = nearest.is_none_or(|(other, _)| (ratio - THRESHOLD).abs() < (other - THRESHOLD).abs());
+        if ratio != THRESHOLD && (ratio > THRESHOLD) == above && nearer {
+            nearest = Some((ratio, mode.value(run.times().len() - 1)?));
         }
     }
-    Ok([below, above])
+    nearest.ok_or_else(|| "there are no runs on both sides of the threshold".to_string())
 }
 
 /// σ, k, L, what is predicted and the value at the end of every one-sided run.
