@@ -124,8 +124,14 @@ impl Instance {
             .map(|(k, _)| k)
             .collect();
         if kept.len() < FEWEST_COUNTS {
-            let largest = all.counts.last().copied().unwrap_or(0.0);
-            let why = format!("max(g, h) = {} for N up to {largest}", number(needed));
+            // What keeps the smallest of the sizes that a trend needs at least.
+            let index = all.counts.len().saturating_sub(FEWEST_COUNTS);
+            let (n, size) = (all.counts[index], all.sizes()[index]);
+            let why = format!(
+                "max(g, h) = {} for N = {n}, the bias {} of the mean square",
+                number(needed),
+                number(share(n, size))
+            );
             return Instance { label, needed, slope: all.slope(0.0), approach: all, outside: Some(why) };
         }
         let pick = |row: &[f64]| kept.iter().map(|&k| row[k]).collect::<Vec<f64>>();
@@ -282,7 +288,8 @@ fn group(key: &str, runs: &[&Run]) -> Result<Instance, String> {
     let covariances = ViewCovariances::new(&factor, &noise, sides);
     let (needed, bias) = needs(&covariances, &w)?;
     let size = limit(&covariances, &w, 1.0, 1.0)?.norm();
-    Ok(Instance::new(key.to_string(), needed, bias / size, Approach { counts, distances }))
+    let label = if key.is_empty() { "recorded runs".to_string() } else { format!("recorded runs, {key}") };
+    Ok(Instance::new(label, needed, bias / size, Approach { counts, distances }))
 }
 
 fn judge(case: &Case) -> Result<Finding, String> {
