@@ -400,7 +400,7 @@ pub(super) fn moving(case: &Case) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::runs;
+    use super::super::fixtures::runs;
     use super::*;
 
     #[test]

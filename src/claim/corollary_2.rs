@@ -528,7 +528,7 @@ fn imbalance(runs: &[Run]) -> Result<Vec<Escape>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::runs;
+    use super::super::fixtures::runs;
     use super::*;
 
     #[test]

@@ -51,8 +51,6 @@ mod rank_law;
 pub mod residual_argument;
 mod spectra;
 mod statistics;
-#[cfg(test)]
-mod testing;
 mod theorem_1;
 mod theorem_2;
 pub mod theorem_3;

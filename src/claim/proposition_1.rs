@@ -288,7 +288,7 @@ fn is_well_conditioned(batch: &Batch) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::case::Level;
-    use super::super::testing::{runs, runs_of};
+    use super::super::fixtures::{runs, runs_of};
     use super::*;
     use crate::files::{NpzArray, npz_bytes};
     use std::path::Path;

@@ -207,7 +207,7 @@ fn corrected(case: &Case) -> Result<Finding, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::runs;
+    use super::super::fixtures::runs;
     use super::*;
 
     #[test]

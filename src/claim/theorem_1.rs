@@ -407,7 +407,7 @@ pub(super) fn fading(case: &Case) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::runs;
+    use super::super::fixtures::runs;
     use super::*;
 
     #[test]

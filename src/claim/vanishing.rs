@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_positive_limit_a_logarithmic_creep_and_growth_do_not_vanish() {
         assert!(!fate(|t| 0.01 + (-0.1 * t).exp()).vanishes());
-        assert!(!fate(|t| 0.01 + 1.0 / (1.0 + t)).vanishes());
+        assert!(!fate(|t| 0.03 + 1.0 / (1.0 + t)).vanishes());
         assert!(!fate(|t| 1.0 / (2.0 + t.max(1.0).ln())).vanishes());
         assert!(!fate(|t| 1.0 + t).vanishes());
     }
