@@ -8,7 +8,7 @@ use contraflow::claim::{
     lemma_5, lemma_6, lemma_7, residual_argument, theorem_3,
 };
 use contraflow::loss::{Loss, NORM_FLOOR};
-use contraflow::matrix::{Matrix, random_orthogonal, symmetric_eigenvalues};
+use contraflow::matrix::{Matrix, random_orthogonal, svd, symmetric_eigenvalues};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -410,6 +410,81 @@ proptest! {
     #[test]
     fn the_subvector_check_rejects_a_second_singular_value(r in representations(&SIZES[..1])) {
         rejects(directclr_equivalence::check(&r, 0.5))?;
+    }
+}
+
+/// The largest of (σ1_k'² - σ2_k²) A_kk' - v2_kᵀ D u1_k' over what rounding makes of it, with `d` for D.
+fn alignment_identity(w1: &Matrix, w2: &Matrix, d: &Matrix) -> f64 {
+    let (inner, outer) = (svd(w1).unwrap(), svd(w2).unwrap());
+    let a = outer.v.transpose() * &inner.u;
+    let through = outer.v.transpose() * d * &inner.u;
+    let mut worst = 0.0f64;
+    for k in 0..a.nrows() {
+        for l in 0..a.ncols() {
+            let gap = inner.values[l] * inner.values[l] - outer.values[k] * outer.values[k];
+            worst = worst.max((gap * a[(k, l)] - through[(k, l)]).abs());
+        }
+    }
+    // Decompositions and products of this size round by some ε of the squares that are summed.
+    worst / (100.0 * f64::EPSILON * (w1.norm_squared() + w2.norm_squared()).max(f64::MIN_POSITIVE))
+}
+
+/// The largest factor by which a singular value of W(t) = W(0) exp(X t) leaves the interval σ(W(0)) exp(λ_k t), with the
+/// eigenvalues λ of X in this order.
+fn outside_of_theorem_1(start: &Matrix, x: &Matrix, time: f64, descending: bool) -> f64 {
+    let mut eigenvalues = symmetric_eigenvalues(x).unwrap();
+    if descending {
+        eigenvalues.reverse();
+    }
+    let initial = svd(start).unwrap().values;
+    let end = svd(&contraflow::theory::frozen_x(start, x, time).unwrap()).unwrap().values;
+    let (largest, smallest) = (initial[0], initial[initial.len() - 1]);
+    let factors = end.iter().zip(&eigenvalues).map(|(value, lambda)| {
+        let growth = (lambda * time).exp();
+        (value / (largest * growth)).max(smallest * growth / value)
+    });
+    factors.fold(0.0, f64::max)
+}
+
+/// A square or tall layer whose singular values lie between 1/2 and 1, and a symmetric X with eigenvalues of both signs.
+fn frozen() -> impl Strategy<Value = (Matrix, Matrix)> {
+    (2..=4usize, 0..=2usize).prop_flat_map(|(d, more)| {
+        let start = (rotation(d + more), vec(0.5..1.0f64, d), rotation(d));
+        let eigenvalues = (vec(-1.0..1.0f64, d), rotation(d));
+        (start, eigenvalues).prop_map(|((u, values, v), (mut eigenvalues, q))| {
+            eigenvalues[0] = -1.0;
+            eigenvalues[1] = 1.0;
+            (product(&u, &values, &v), product(&q, &eigenvalues, &q))
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn theorem_1_singular_values_under_a_fixed_x_go_with_its_eigenvalues((start, x) in frozen()) {
+        // Horn: σ_d(A) σ_k(B) ≤ σ_k(AB) ≤ σ_1(A) σ_k(B). Relative rounding of the smallest value is ε times e^{2t}.
+        prop_assert!(outside_of_theorem_1(&start, &x, 4.0, true) <= 1.0 + 1e-9);
+    }
+
+    #[test]
+    fn theorem_1_check_rejects_the_eigenvalues_in_the_other_order((start, x) in frozen()) {
+        prop_assert!(outside_of_theorem_1(&start, &x, 4.0, false) > 2.0);
+    }
+
+    #[test]
+    fn theorem_2_corrected_imbalance_and_gaps_decide_alignment_for_any_two_layers(batch in hard(2)) {
+        let [w1, w2] = &batch.layers[..] else { unreachable!() };
+        let d = w1 * w1.transpose() - w2.transpose() * w2;
+        prop_assert!(alignment_identity(w1, w2, &d) <= 1.0);
+    }
+
+    #[test]
+    fn theorem_2_check_rejects_the_imbalance_on_the_outer_sides(batch in generic(2)) {
+        let [w1, w2] = &batch.layers[..] else { unreachable!() };
+        let d = w1.transpose() * w1 - w2 * w2.transpose();
+        prop_assert!(alignment_identity(w1, w2, &d) > 1.0);
     }
 }
 
