@@ -4,20 +4,39 @@
 //! decide how far they are aligned.
 
 use super::case::Run;
+use super::identity::largest;
 use crate::matrix::spectral_norm;
 
 /// What the floors of both layers can turn in the direction of row k of A: to first order, twice the largest singular value
 /// times the floor over the gap within W1 W1ᵀ, and the same for W2ᵀ W2.
 pub(super) fn vector_error(run: &Run, time: usize, k: usize) -> Result<f64, String> {
     let mut error = 0.0;
-    for layer in ["w1", "w2"] {
+    for layer in LAYERS {
         let values = run.row(&format!("sigma_{layer}"), time)?;
         let floor = run.row(&format!("floor_{layer}"), time)?[0];
-        let gap =
-            others(values, k).map(|v| (v * v - values[k] * values[k]).abs()).fold(f64::INFINITY, f64::min);
-        error += 2.0 * values[0] * floor / gap;
+        error += 2.0 * values[0] * floor / gap_within(values, k);
     }
     Ok(error)
+}
+
+/// The largest [`vector_error`] of all directions.
+pub(super) fn vectors_error(run: &Run, time: usize) -> Result<f64, String> {
+    let rows = run.row("sigma_w1", time)?.len();
+    let errors = (0..rows).map(|k| vector_error(run, time, k)).collect::<Result<Vec<_>, _>>()?;
+    Ok(largest(errors))
+}
+
+const LAYERS: [&str; 2] = ["w1", "w2"];
+
+/// The distance of the k-th squared singular value from the nearest other one of its layer.
+fn gap_within(values: &[f64], k: usize) -> f64 {
+    others(values, k).map(|v| (v * v - values[k] * values[k]).abs()).fold(f64::INFINITY, f64::min)
+}
+
+/// The smaller of these distances in both layers.
+pub(super) fn own_gap(run: &Run, time: usize, k: usize) -> Result<f64, String> {
+    let within = |layer: &str| Ok::<f64, String>(gap_within(run.row(&format!("sigma_{layer}"), time)?, k));
+    Ok(within("w1")?.min(within("w2")?))
 }
 
 fn others(values: &[f64], k: usize) -> impl Iterator<Item = f64> + '_ {
@@ -34,7 +53,8 @@ pub(super) fn sine(run: &Run, time: usize, k: usize) -> Result<f64, String> {
 /// The largest sine of all directions: 0 where |A| = I.
 pub(super) fn distance(run: &Run, time: usize) -> Result<f64, String> {
     let rows = run.row("sigma_w1", time)?.len();
-    (0..rows).try_fold(0.0f64, |worst, k| Ok(worst.max(sine(run, time, k)?)))
+    let sines = (0..rows).map(|k| sine(run, time, k)).collect::<Result<Vec<_>, _>>()?;
+    Ok(largest(sines))
 }
 
 /// The largest entry of |A| off the anti-diagonal: 0 where |A| is the reversed identity.
@@ -43,7 +63,7 @@ pub(super) fn distance_from_reversal(run: &Run, time: usize) -> Result<f64, Stri
     let d = alignment.nrows();
     let off = |(i, j): &(usize, usize)| i + j + 1 != d;
     let entries = (0..d).flat_map(|i| (0..d).map(move |j| (i, j))).filter(off);
-    Ok(entries.map(|(i, j)| alignment[(i, j)].abs()).fold(0.0, f64::max))
+    Ok(largest(entries.map(|(i, j)| alignment[(i, j)])))
 }
 
 /// |D| of the record, in the spectral norm.

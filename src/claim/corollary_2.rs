@@ -251,7 +251,10 @@ fn printed(case: &Case) -> Result<Finding, String> {
     let mut hypotheses = Vec::new();
     let weak = judged.iter().map(|run| initial_rate(run)).collect::<Result<Vec<_>, _>>()?;
     let first = weak.iter().find(|rate| **rate <= 0.0);
-    hypotheses.push(Hypothesis::unless("χ(0) > 0 on all directions", first.map(|rate| format!("{rate}"))));
+    hypotheses.push(Hypothesis::unless(
+        "χ(0) > 0 on all directions, in the population of the run's data",
+        first.map(|rate| format!("{rate}")),
+    ));
     hypotheses.push(Hypothesis::held("at least two layers (runs with one are not judged)"));
     let counterexample = population.iter().filter(deep).find(full);
     Ok(Finding {
@@ -332,7 +335,7 @@ fn corrected(case: &Case) -> Result<Finding, String> {
         summary,
         evidence: Map::new(),
         hypotheses: vec![Hypothesis::unless(
-            "balanced layers, modes that share eigenvectors with data and noise",
+            "with infinitely many samples: balanced layers, modes that share eigenvectors with data and noise (runs that show the release by imbalance aside)",
             population
                 .iter()
                 .find(|run| !run.stored.arrays.contains_key("theory_end_to_end"))

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(super) const CLAIM: Claim = Claim {
     id: "finite-n-freeze",
     source: "derived here: paper_notes.md, Fixed batches",
-    statement: "On a fixed batch that is separable, and that training has separated while a mode of L ≥ 2 balanced layers is still small, the mode stays small for ever; on other batches, on fresh ones and in one layer it does not.",
+    statement: "On a fixed batch that is separable, and that training has separated while a mode of L ≥ 2 balanced layers is still small, the mode stops where it is, for ever; on batches that are not separable, on fresh ones and in one layer it goes on, to its value at the minimum or to 0.",
     formula: "d(s^-q)/d(S^-q) = χ_s/χ_S, q = 2 - 2/L, S → ∞: s^-q → s(t)^-q - ∫ (χ_s/χ_S) d(S^-q) > 0",
     evidence: Evidence::Limit,
     experiments: &[FIXED, FRESH],

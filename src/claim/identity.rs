@@ -101,6 +101,11 @@ impl<'a, I: Instance> Sweep<'a, I> {
         Ok(sweep)
     }
 
+    /// Whether most instances contradict the formula, so that its failure hangs on no tolerance.
+    fn fails(&self) -> bool {
+        2 * self.failed > self.judged
+    }
+
     fn holds(&self) -> bool {
         self.judged > 0 && self.failed == 0
     }
@@ -168,7 +173,7 @@ pub fn judge<I: Instance>(
         Against::Wrong(wrong) => {
             let other = Sweep::of(instances, wrong)?;
             evidence.insert("wrong".to_string(), other.to_json());
-            Control::new(format!("wrong formula {}: {}", wrong.text, other.words()), other.failed > 0)
+            Control::new(format!("wrong formula {}: {}", wrong.text, other.words()), other.fails())
         }
         Against::CorrectedAndWrong(corrected, wrong) => {
             let (right, other) = (Sweep::of(instances, corrected)?, Sweep::of(instances, wrong)?);
@@ -181,7 +186,7 @@ pub fn judge<I: Instance>(
                 wrong.text,
                 other.words()
             );
-            Control::new(what, right.holds() && other.failed > 0)
+            Control::new(what, right.holds() && other.fails())
         }
     };
     let skipped = instances.len() - sweep.judged;

@@ -146,7 +146,10 @@ impl Life {
                 number(1.0 - below),
                 number(1.0 + above)
             )),
-            None if self.law * (1.0 + above) >= self.end => Said::Agrees,
+            None if self.law * (1.0 + above) >= self.end => Said::Outside {
+                hypothesis: "T reaches the law's time",
+                why: format!("T = {}, law {}", self.end, number(self.law)),
+            },
             None => Said::Contradicts(format!("not recovered by {}, law {}", self.end, number(self.law))),
         }
     }
@@ -219,14 +222,16 @@ fn judge(case: &Case) -> Result<Finding, String> {
         && deep().any(|(_, points)| ends(points).1 < ends(points).0);
     let trend: Vec<String> = deep()
         .map(|(depth, points)| {
-            let ((first, large, _), (last, small, _)) = (points[0], points[points.len() - 1]);
-            let [first, large, last, small] = [first, large, last, small].map(number);
-            format!("L = {depth}: {large} at s0 = {first}, {small} at {last}")
+            let words = |(s0, error, resolution): (f64, f64, f64)| {
+                let error = if error <= resolution { "none".to_string() } else { number(error) };
+                format!("{error} at s0 = {}", number(s0))
+            };
+            format!("L = {depth}: {}, {}", words(points[0]), words(points[points.len() - 1]))
         })
         .collect();
     let finest = deep().flat_map(|(_, points)| points).map(|point| point.2).fold(0.0f64, f64::max);
     let summary = format!(
-        "{} runs agree; |T/law - 1|, where times resolve {}, falls: {}",
+        "{} runs agree; |T/law - 1| beyond what times resolve (at most {}): {}",
         trial.agreed(),
         number(finest),
         trend.join("; ")

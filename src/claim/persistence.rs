@@ -4,7 +4,7 @@
 //! At an aligned state Lemma 6, corrected, gives Ȧ_kk' = (1/(σ1_k'² - σ1_k²) - 1/(σ2_k'² - σ2_k²)) times a symmetric matrix:
 //! balanced layers stay aligned whatever X does, and others leave at once unless X is diagonal in the same vectors.
 
-use super::alignment::{distance, imbalance_norm, vector_error};
+use super::alignment::{distance, imbalance_norm, vectors_error};
 use super::case::{Case, NeededExperiment, Run, Source};
 use super::statistics::Median;
 use serde_json::{Value, json};
@@ -96,13 +96,14 @@ pub(super) fn persistence(case: &Case) -> Result<Persistence, String> {
     Ok(Persistence { kept, balanced, lost, left, unbalanced, evidence: Value::Object(table) })
 }
 
+/// Vectors that the floors do not determine to one part in a hundred are not known to be aligned.
+const RESOLVED: f64 = 0.01;
+
 /// Whether the directions are aligned at all recorded times, to what the floors explain.
 fn stays(run: &Run) -> Result<bool, String> {
     for time in 0..run.times().len() {
-        let rows = run.row("sigma_w1", time)?.len();
-        let allowed =
-            (0..rows).try_fold(0.0f64, |worst, k| Ok::<_, String>(worst.max(vector_error(run, time, k)?)))?;
-        if distance(run, time)? > allowed {
+        let allowed = vectors_error(run, time)?;
+        if allowed > RESOLVED || distance(run, time)? > allowed {
             return Ok(false);
         }
     }

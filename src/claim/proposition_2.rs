@@ -72,7 +72,9 @@ fn printed(case: &Case) -> Result<Finding, String> {
         verdict: if against.is_empty() { Verdict::Consistent } else { Verdict::Refuted },
         summary,
         evidence: Map::new(),
-        hypotheses: vec![Hypothesis::held("encoders of a comparison start alike and see the same samples")],
+        hypotheses: vec![Hypothesis::held(
+            "encoders of a comparison start alike and see the same samples (by construction)",
+        )],
         control,
         counterexample: first.map(|run| Counterexample::Plan(run.to_toml())),
     }
@@ -197,7 +199,7 @@ fn corrected(case: &Case) -> Result<Finding, String> {
         verdict: if holds { Verdict::Holds } else { Verdict::Refuted },
         summary,
         evidence: Map::new(),
-        hypotheses: vec![Hypothesis::held("the projector is fixed")],
+        hypotheses: vec![Hypothesis::held("the projector is fixed (by construction)")],
         control,
         counterexample: against.map(|run| Counterexample::Plan(run.to_toml())),
     }
