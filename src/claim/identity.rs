@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_true_formula_holds_where_it_applies_and_a_wrong_one_is_refuted_with_an_instance() {
-        let instances = [Number(-1.0), Number(0.0), Number(0.5), Number(1.0)];
+        let instances = [Number(-1.0), Number(0.25), Number(0.5), Number(1.0)];
         let (right, wrong) = (is_square(2.0), is_square(3.0));
         let right = || Formula { text: "x^2", check: &right };
         let wrong = || Formula { text: "x^3", check: &wrong };
@@ -257,7 +257,7 @@ mod tests {
             judge(&instances, &wrong(), &Against::CorrectedAndWrong(right(), wrong()), None).unwrap();
         assert_eq!((finding.verdict, finding.control.rejected), (Verdict::Refuted, Some(true)));
         let Some(Counterexample::Matrices { matrices, .. }) = finding.counterexample else { panic!() };
-        assert_eq!(matrices[0].1[(0, 0)], 0.5);
+        assert_eq!(matrices[0].1[(0, 0)], 0.25);
         // A control that rejects nothing is seen, and so is one that rejects the correction.
         assert_eq!(
             judge(&instances, &right(), &Against::Wrong(right()), None).unwrap().control.rejected,
