@@ -8,8 +8,8 @@ use super::case::Run;
 const SLOWEST: f64 = 0.5;
 
 /// What vanishes does not slow down on a logarithmic clock: the exponent of a power law stays, that of an exponential grows. The
-/// exponent of what tends to a positive limit falls, by half with every doubling of the time even if the rest goes as 1/t:
-/// three quarters lie between.
+/// exponent of what tends to a positive limit falls, by half with every doubling of the time even if the rest goes as 1/t and
+/// once it is small beside the limit: three quarters lie between. A limit that a record is still far from is not told from 0.
 const KEPT: f64 = 0.75;
 
 /// What becomes of one value.
