@@ -20,7 +20,11 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
     };
     // Records of an earlier engine would hide what the present one does, so that nothing is kept unless asked for.
     let temporary = std::env::temp_dir().join(format!("contraflow-verify-{}", std::process::id()));
-    let records = arguments.out.clone().unwrap_or_else(|| temporary.clone());
+    let records = arguments.out.clone().unwrap_or_else(|| {
+        // What a killed process of the same number has left is not ours.
+        let _ = std::fs::remove_dir_all(&temporary);
+        temporary.clone()
+    });
     let level = if arguments.level == "full" { Level::Full } else { Level::Quick };
     let status = match case(&claims, level, &records, &[], arguments.parallel.jobs()) {
         Ok(case) => {
