@@ -71,8 +71,22 @@ pub(super) fn imbalance_norm(run: &Run, time: usize) -> Result<f64, String> {
     spectral_norm(&run.square("imbalance_1_2", time)?).map_err(|error| error.to_string())
 }
 
-/// gap_k = min_{k'≠k} |σ1_k'² - σ2_k²|.
-pub(super) fn gap(run: &Run, time: usize, k: usize) -> Result<f64, String> {
-    let (inner, outer) = (run.row("sigma_w1", time)?, run.row("sigma_w2", time)?[k]);
-    Ok(others(inner, k).map(|v| (v * v - outer * outer).abs()).fold(f64::INFINITY, f64::min))
+/// By how much D may be from its start, from the errors that rounding and tolerance leave in both layers.
+pub(super) fn imbalance_error(run: &Run, time: usize) -> Result<f64, String> {
+    let of = |layer: &str| {
+        let floor = run.row(&format!("floor_{layer}"), time)?[0];
+        Ok::<f64, String>((2.0 * run.row(&format!("sigma_{layer}"), time)?[0] + floor) * floor)
+    };
+    Ok(of("w1")? + of("w2")?)
+}
+
+/// By how much D is from its start, in the spectral norm.
+pub(super) fn imbalance_moved(run: &Run, time: usize) -> Result<f64, String> {
+    let moved = run.square("imbalance_1_2", time)? - run.square("imbalance_1_2", 0)?;
+    spectral_norm(&moved).map_err(|error| error.to_string())
+}
+
+/// gap_k = min_{k'≠k} |σ1_k'² - σ2_k²| of the squared singular values of both layers.
+pub(super) fn gap(inner: &[f64], outer: &[f64], k: usize) -> f64 {
+    others(inner, k).map(|v| (v * v - outer[k] * outer[k]).abs()).fold(f64::INFINITY, f64::min)
 }

@@ -3,6 +3,7 @@
 //! What decides is D = W1 W1ᵀ - W2ᵀ W2, which a flow conserves (Eq. 10). In the layers' singular vectors,
 //! A_kk' = v2_kᵀ u1_k' obeys (σ1_k'² - σ2_k²) A_kk' = v2_kᵀ D u1_k' exactly.
 
+use super::alignment::{gap, imbalance_error, imbalance_moved, imbalance_norm};
 use super::case::{Case, NeededExperiment, Run, Source};
 use super::finding::{Control, Counterexample, Finding, Hypothesis};
 use super::statistics::{Median, number};
@@ -309,12 +310,9 @@ fn mode_bound(
 ) -> (f64, usize) {
     let (inner, outer) = sigma;
     let (mut worst, mut informed) = (0.0f64, 0);
-    for (k, value) in outer.iter().enumerate() {
-        let others = inner.iter().enumerate().filter(|(other, _)| *other != k);
-        let gap =
-            others.map(|(_, other)| (other * other - value * value).abs()).fold(f64::INFINITY, f64::min);
+    for k in 0..outer.len() {
         let denominator = match denominator {
-            Denominator::Gap => gap,
+            Denominator::Gap => gap(inner, outer, k),
             Denominator::Norm => inner[0] * inner[0],
         };
         let bound = (imbalance / denominator).powi(2);
@@ -339,16 +337,6 @@ fn block_bound(alignment: &Matrix, sigma: (&[f64], &[f64]), imbalance: f64) -> R
         }
     }
     Ok(worst)
-}
-
-/// How far an imbalance may be from its start, from the errors that rounding and tolerance leave in both
-/// layers.
-fn drift(run: &Run, time: usize) -> Result<f64, String> {
-    let of = |layer: &str| {
-        let floor = run.row(&format!("floor_{layer}"), time)?[0];
-        Ok::<f64, String>((2.0 * run.row(&format!("sigma_{layer}"), time)?[0] + floor) * floor)
-    };
-    Ok(of("w1")? + of("w2")?)
 }
 
 /// What the bounds came to over all times of `runs`.
@@ -393,14 +381,11 @@ fn bounds(runs: &[Run]) -> Result<Bounds, String> {
         informed: Vec::new(),
     };
     for run in runs {
-        let start = run.square("imbalance_1_2", 0)?;
-        let size = matrix::spectral_norm(&start).map_err(|e| e.to_string())?;
+        let size = imbalance_norm(run, 0)?;
         for (time, t) in run.times().iter().enumerate() {
             let place = || format!("{} at t = {}", run.plan.directory_name(), number(*t));
-            let drift = drift(run, time)?;
-            let moved = matrix::spectral_norm(&(run.square("imbalance_1_2", time)? - &start))
-                .map_err(|e| e.to_string())?;
-            if moved > drift && bounds.not_conserved.is_none() {
+            let (drift, moved) = (imbalance_error(run, time)?, imbalance_moved(run, time)?);
+            if (moved.is_nan() || moved > drift) && bounds.not_conserved.is_none() {
                 bounds.not_conserved =
                     Some(format!("{}: moved by {moved:e}, errors explain {drift:e}", place()));
             }
@@ -617,7 +602,7 @@ fn predicted(run: &Run) -> Result<(f64, f64), String> {
     let inner = run.row("sigma_w1", time)?;
     let largest = inner[0] * inner[0];
     let error = d.iter().zip(inner).map(|(d, sigma)| (0.5 * (d + d.hypot(2.0 * c)) - sigma * sigma).abs());
-    Ok((error.fold(0.0, f64::max) / largest, drift(run, time)? / largest))
+    Ok((error.fold(0.0, f64::max) / largest, imbalance_error(run, time)? / largest))
 }
 
 fn released_code_corrected(case: &Case) -> Result<Finding, String> {

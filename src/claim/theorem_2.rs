@@ -5,7 +5,8 @@
 //! be bounded; and what turns eigenvectors is D against the gaps between eigenvalues, not against the norm.
 
 use super::alignment::{
-    distance, distance_from_reversal, gap, imbalance_norm, own_gap, sine, vector_error, vectors_error,
+    distance, distance_from_reversal, gap, imbalance_error, imbalance_moved, imbalance_norm, own_gap, sine,
+    vector_error, vectors_error,
 };
 use super::case::{Case, NeededExperiment, Run, Source};
 use super::finding::{Control, Counterexample, Finding, Hypothesis};
@@ -603,18 +604,8 @@ impl Kept {
 
 /// |D(0)| / gap_k(t), with what the floors of both layers let D drift.
 fn by_gap(run: &Run, time: usize, k: usize) -> Result<f64, String> {
-    Ok((imbalance_norm(run, 0)? + drift_allowed(run, time)?) / gap(run, time, k)?)
-}
-
-/// What the floors can make of D: an error f of a layer of norm s changes its square by 2 s f; Frobenius norms exceed
-/// spectral ones by √d.
-fn drift_allowed(run: &Run, time: usize) -> Result<f64, String> {
-    let of = |layer: &str| {
-        let values = run.row(&format!("sigma_{layer}"), time)?;
-        let root = (values.len() as f64).sqrt();
-        Ok::<f64, String>(2.0 * root * values[0] * run.row(&format!("floor_{layer}"), time)?[0])
-    };
-    Ok(of("w1")? + of("w2")?)
+    let gap = gap(run.row("sigma_w1", time)?, run.row("sigma_w2", time)?, k);
+    Ok((imbalance_norm(run, 0)? + imbalance_error(run, time)?) / gap)
 }
 
 /// |D| / |W1|², which the printed proof takes for the measure of what D can do.
@@ -632,10 +623,8 @@ fn corrected(case: &Case) -> Result<Finding, String> {
     let mut drift = 0.0f64;
     let mut first_drift = None;
     for run in &runs {
-        let start = run.square("imbalance_1_2", 0)?;
         for time in 0..run.times().len() {
-            let moved = (run.square("imbalance_1_2", time)? - &start).norm();
-            let allowed = drift_allowed(run, time)?;
+            let (moved, allowed) = (imbalance_moved(run, time)?, imbalance_error(run, time)?);
             drift = largest([drift, moved / allowed]);
             if (moved.is_nan() || moved > allowed) && first_drift.is_none() {
                 first_drift = Some(format!("{}, t = {}", run.plan.directory_name(), run.times()[time]));
