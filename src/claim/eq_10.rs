@@ -32,8 +32,8 @@ observe  = { times = { kind = "linear", count = 20 }, quantities = ["spectra", "
 
 [sweep]
 "dynamics" = [
-    { kind = "flow", method = "tsit5", rtol = 1e-10, atol = 1e-12, time_end = 4.0 },
-    { kind = "flow", method = "dop853", rtol = 1e-8, atol = 1e-10, time_end = 4.0 },
+    { kind = "flow", method = "tsit5", rtol = 1e-10, atol = 1e-12, time_end = 4.0, max_steps = 20000 },
+    { kind = "flow", method = "dop853", rtol = 1e-8, atol = 1e-10, time_end = 4.0, max_steps = 20000 },
     { kind = "gd", rate = 0.1, steps = 40 },
     { kind = "gd", rate = 0.05, steps = 80 },
     { kind = "gd", rate = 0.025, steps = 160 },

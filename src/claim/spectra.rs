@@ -24,7 +24,7 @@ data     = { kind = "gaussian", dim = 4, samples = 12 }
 augment  = { kind = "isotropic", variance = 0.3, sides = "one" }
 encoder  = { kind = "linear", widths = [4, 4, 4], init = { kind = "gaussian", std = 0.5 } }
 loss     = { kind = "infonce-euclidean" }
-dynamics = { kind = "flow", method = "tsit5", rtol = 1e-8, atol = 1e-10, time_end = 3.0 }
+dynamics = { kind = "flow", method = "tsit5", rtol = 1e-8, atol = 1e-10, time_end = 3.0, max_steps = 20000 }
 observe  = { times = { kind = "linear", count = 1 }, quantities = ["spectra"] }
 
 [sweep]
