@@ -5,7 +5,8 @@ use super::{DONE, FAILED, INTERRUPTED, Verify, embedded, interrupted, print_line
 use crate::claim::{
     self, Case, Claim, Counterexample, Finding, Level, NeededExperiment, Run, Source, Verdict,
 };
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Plan};
+use crate::files::FileError;
 use crate::run::{self, Store};
 use crate::settings::{Problem, meant};
 use rayon::prelude::*;
@@ -117,7 +118,12 @@ fn case(
             continue;
         }
         run_quietly(experiment, &store, jobs)?;
-        runs.insert(wanted.name, load(experiment, &store));
+        match load(experiment, &store) {
+            Ok(all) => {
+                runs.insert(wanted.name, all);
+            }
+            Err(error) => eprintln!("{}: not judged: {error}", wanted.name),
+        }
     }
     Ok(Case { level, runs })
 }
@@ -148,19 +154,14 @@ fn run_quietly(experiment: &Experiment, store: &Store, jobs: usize) -> Result<()
     }
 }
 
-fn load(experiment: &Experiment, store: &Store) -> Vec<Run> {
-    let plans = experiment.plans.iter();
-    plans
-        .filter_map(|plan| {
-            let stored = store.load(plan).map_err(|error| eprintln!("error: {error}")).ok()?;
-            let state = if stored.is_finished() {
-                store.load_state(plan).unwrap_or_default()
-            } else {
-                BTreeMap::new()
-            };
-            Some(Run { plan: plan.clone(), stored, state })
-        })
-        .collect()
+/// All runs of an experiment, or nothing where one is missing: a claim is not judged on what happens to be there.
+fn load(experiment: &Experiment, store: &Store) -> Result<Vec<Run>, FileError> {
+    let load = |plan: &Plan| {
+        let stored = store.load(plan)?;
+        let state = if stored.is_finished() { store.load_state(plan)? } else { BTreeMap::new() };
+        Ok(Run { plan: plan.clone(), stored, state })
+    };
+    experiment.plans.iter().map(load).collect()
 }
 
 /// Judges all claims, on `jobs` threads.
