@@ -255,7 +255,7 @@ fn corrected(case: &Case) -> Result<Finding, String> {
             number(-conserved.margin),
             number(-diagonal.margin),
         ),
-        2 * wrong > instances.len() && diagonal.margin < conserved.margin,
+        10 * wrong > instances.len() && diagonal.margin < conserved.margin,
     );
     Ok(Finding {
         verdict: if exact { Verdict::Holds } else { Verdict::Refuted },
