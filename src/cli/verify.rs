@@ -71,9 +71,11 @@ fn chosen(ids: &[String]) -> Result<Vec<Claim>, String> {
 
 fn unknown(id: &str) -> String {
     let ids: Vec<&str> = claim::all().iter().map(|claim| claim.id).collect();
-    let hint =
-        meant(id, ids.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!("error: there is no claim `{id}`{hint} `contraflow list claims` shows all {}", ids.len())
+    let hint = match meant(id, ids.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? "),
+        None => String::new(),
+    };
+    format!("error: there is no claim `{id}`; {hint}`contraflow list claims` shows all {}", ids.len())
 }
 
 /// Refuses an experiment that names a claim which does not exist.
