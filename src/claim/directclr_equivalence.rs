@@ -20,7 +20,7 @@ const SECOND_VALUE: &str = "P = diag(1, …, 1, ½, 0, …, 0) with d0 ones";
 
 /// Encoders whose flow is smooth.
 const SMOOTH: NeededExperiment = NeededExperiment {
-    name: "directclr-and-its-projector",
+    name: "directclr_and_its_projector",
     source: Source::Text(
         r#"
 title    = "The loss on r[0:4] against a fixed diagonal projector with four ones"
@@ -57,7 +57,7 @@ observe  = { times = { kind = "linear", count = 1 }, quantities = ["loss"], samp
 
 /// The same with ReLU, by descent: its flow slides along the kinks of the loss, where an adaptive method takes steps without end.
 const RELU: NeededExperiment = NeededExperiment {
-    name: "directclr-and-its-projector-relu",
+    name: "directclr_and_its_projector_relu",
     source: Source::Text(
         r#"
 title    = "The loss on r[0:4] against a fixed diagonal projector with four ones, behind ReLU layers"

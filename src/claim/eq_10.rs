@@ -17,7 +17,7 @@ const PRINTED: &str = "d/dt (W1 W1ᵀ - W2ᵀ W2) = 0";
 const WRONG: &str = "d/dt (W1 W1ᵀ + W2ᵀ W2) = 0";
 
 const FLOW_AND_DESCENT: NeededExperiment = NeededExperiment {
-    name: "imbalance-under-flow-and-descent",
+    name: "imbalance_under_flow_and_descent",
     source: Source::Text(
         r#"
 title    = "Imbalance of two layers under flow and under descent at finite rates"

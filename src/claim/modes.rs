@@ -1,11 +1,12 @@
 //! Runs whose flow falls into single modes: what a mode tends to, and how runs on samples approach the population.
 
 use super::case::{NeededExperiment, Run, Source};
+use super::finding::Finding;
 use super::statistics::number;
 use super::trial::Said;
 use crate::augment::Sides;
 use crate::loss::Loss;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Infinitely many samples to long times: every mode has come to rest, or vanishes. Variances next to the threshold of both
@@ -319,9 +320,10 @@ impl Nearness {
         self.by_kind.iter().map(kind).collect::<Vec<_>>().join("; ")
     }
 
-    /// All distances.
-    pub fn to_json(&self) -> Value {
-        json!(self.by_kind)
+    /// A finding with these distances, which is undecided where runs on samples do not come nearer to it as N grows.
+    pub fn weigh(&self, finding: Finding) -> Finding {
+        let finding = finding.with("nearness", json!(self.by_kind));
+        if self.grows() { finding } else { finding.undecided("runs on samples do not come nearer with N") }
     }
 }
 

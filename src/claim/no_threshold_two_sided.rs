@@ -93,15 +93,8 @@ fn judge(case: &Case) -> Result<Finding, String> {
         number(ratio),
         nearness.words()
     );
-    let finding = trial
-        .finding(summary, &[DECOUPLES, RESTS], control)
-        .with("table", Value::Array(table))
-        .with("nearness", nearness.to_json());
-    Ok(if nearness.grows() {
-        finding
-    } else {
-        finding.undecided("runs on samples do not come nearer with N")
-    })
+    Ok(nearness
+        .weigh(trial.finding(summary, &[DECOUPLES, RESTS], control).with("table", Value::Array(table))))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Short training of two layers on few samples, so that dual numbers differentiate its end state at once.
 pub const TRAINED: NeededExperiment = NeededExperiment {
-    name: "two-layers-trained-shortly",
+    name: "two_layers_trained_shortly",
     source: Source::Text(
         r#"
 title    = "Two layers after short training, as states on which lemmas are judged"

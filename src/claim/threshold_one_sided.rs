@@ -109,15 +109,7 @@ fn judge(case: &Case) -> Result<Finding, String> {
         number(above.0),
         nearness.words()
     );
-    let finding = trial
-        .finding(summary, &[DECOUPLES, RESTS], control)
-        .with("table", table(at_rest)?)
-        .with("nearness", nearness.to_json());
-    Ok(if nearness.grows() {
-        finding
-    } else {
-        finding.undecided("runs on samples do not come nearer with N")
-    })
+    Ok(nearness.weigh(trial.finding(summary, &[DECOUPLES, RESTS], control).with("table", table(at_rest)?)))
 }
 
 /// k/σ and s at the end of the one-sided run of one layer next below, or next above, the threshold.
