@@ -55,6 +55,24 @@ pub(super) fn run_missing(
     jobs: usize,
     retry: bool,
 ) -> Result<Tally, u8> {
+    let tally = run_plans(experiment, store, jobs, retry)?;
+    if let Err(error) = run::write_summary(experiment, store) {
+        eprintln!("error: {error}");
+        return Err(FAILED);
+    }
+    if interrupted() {
+        eprintln!("interrupted; finished runs are kept, and the same command does the others");
+    }
+    Ok(tally)
+}
+
+/// Runs what is missing; an exit status where that was not possible.
+pub(super) fn run_plans(
+    experiment: &Experiment,
+    store: &Store,
+    jobs: usize,
+    retry: bool,
+) -> Result<Tally, u8> {
     experiment.check_files().map_err(|problem| refuse(&problem))?;
     let mut waiting = 0;
     for plan in &experiment.plans {
@@ -71,16 +89,8 @@ pub(super) fn run_missing(
     let progress = Progress::new(&experiment.name, waiting, experiment.plans.len());
     let tally = run::run(experiment, store, jobs, retry, &interrupted, &|event| progress.report(&event));
     progress.finish();
-    let tally = tally.map_err(|error| {
+    tally.map_err(|error| {
         eprintln!("error: {error}");
         FAILED
-    })?;
-    if let Err(error) = run::write_summary(experiment, store) {
-        eprintln!("error: {error}");
-        return Err(FAILED);
-    }
-    if interrupted() {
-        eprintln!("interrupted; finished runs are kept, and the same command does the others");
-    }
-    Ok(tally)
+    })
 }

@@ -1,13 +1,13 @@
 //! `contraflow verify [CLAIM…]`: the audit.
 
-use super::progress::Progress;
+use super::run::run_plans;
 use super::{DONE, FAILED, INTERRUPTED, Verify, embedded, interrupted, print_line, refuse};
 use crate::claim::{
     self, Case, Claim, Counterexample, Finding, Level, NeededExperiment, Run, Source, Verdict,
 };
 use crate::experiment::{Experiment, Plan};
 use crate::files::FileError;
-use crate::run::{self, Store};
+use crate::run::Store;
 use crate::settings::{Problem, meant};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -119,7 +119,12 @@ fn case(
             eprintln!("{}: skipped, for {} is not there", wanted.name, path.display());
             continue;
         }
-        run_quietly(experiment, &store, jobs)?;
+        // A run that ends early ends for a reason that its claim reads.
+        run_plans(experiment, &store, jobs, false)?;
+        if interrupted() {
+            eprintln!("interrupted; nothing was judged");
+            return Err(INTERRUPTED);
+        }
         match load(experiment, &store) {
             Ok(all) => {
                 runs.insert(wanted.name, all);
@@ -137,22 +142,6 @@ fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem>
             let folder = PathBuf::from(embedded::FOLDER);
             Experiment::parse(&format!("{}.toml", wanted.name), &folder, text, &wanted.overrides(level))
         }
-    }
-}
-
-fn run_quietly(experiment: &Experiment, store: &Store, jobs: usize) -> Result<(), u8> {
-    experiment.check_files().map_err(|problem| refuse(&problem))?;
-    let progress = Progress::new(&experiment.name, experiment.plans.len(), experiment.plans.len());
-    // A run that ends early ends for a reason that its claim reads.
-    let tally = run::run(experiment, store, jobs, false, &interrupted, &|event| progress.report(&event));
-    progress.finish();
-    match tally {
-        Err(error) => {
-            eprintln!("error: {error}");
-            Err(FAILED)
-        }
-        Ok(_) if interrupted() => Err(INTERRUPTED),
-        Ok(_) => Ok(()),
     }
 }
 
