@@ -1,5 +1,7 @@
 //! InfoNCE of unit vectors across the two views: N x N logits, the matching pair as label.
 
+use super::pairwise::Row;
+use super::tile::{Instructions, LARGEST_LOGIT, Pairs};
 use super::{Evaluation, InfonceDot, REDUCTION, TEMPERATURE, Workspace, dot};
 use crate::real::Real;
 use crate::settings::{Constant, Key, Kind, Presence, ValueType};
@@ -104,6 +106,12 @@ impl InfonceCosine {
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> f64 {
+        if self.symmetric
+            && let Some(instructions) = Instructions::detect(dim.max(payload.map_or(0, |(_, p)| p)))
+            && let Some(loss) = self.both_directions(instructions, units, dim, payload, workspace, out)
+        {
+            return loss;
+        }
         let dot_product = InfonceDot { temperature: self.temperature };
         let (columns, payload_dim) = payload.unwrap_or((units, dim));
         let (first, second) = units.split_at(units.len() / 2);
@@ -138,6 +146,68 @@ impl InfonceCosine {
         }
         workspace.back = back_sums;
         0.5 * (forth + back)
+    }
+
+    /// Both directions at once, which share their exponentials; nothing where logits may be too large for this.
+    fn both_directions(
+        &self,
+        instructions: Instructions,
+        units: &[f64],
+        dim: usize,
+        payload: Option<(&[f64], usize)>,
+        workspace: &mut Workspace,
+        out: &mut [f64],
+    ) -> Option<f64> {
+        let inverse = 1.0 / self.temperature;
+        // A unit vector may be longer than 1 by rounding.
+        if inverse * std::f64::consts::LOG2_E > 0.99 * LARGEST_LOGIT {
+            return None;
+        }
+        let Workspace { mutual, sides: (rows, columns), positive_logits, .. } = workspace;
+        let Workspace { negatives, negative_weight, .. } = workspace;
+        let (first, second) = units.split_at(units.len() / 2);
+        let count = first.len() / dim;
+        let p = payload.map_or(dim, |(_, p)| p);
+        let payloads = payload.map(|(payload, _)| payload.split_at(payload.len() / 2));
+        // All of the factor goes to the rows, so that what columns are summed from carries it.
+        let factor = inverse * std::f64::consts::LOG2_E;
+        rows.load(dim, first, factor, payloads.map(|(first, _)| (first, p)));
+        columns.load(dim, second, 1.0, payloads.map(|(_, second)| (second, p)));
+        positive_logits.clear();
+        positive_logits
+            .extend(first.chunks_exact(dim).zip(second.chunks_exact(dim)).map(|(u, v)| dot(u, v) * inverse));
+        let (of_rows, of_columns) = negatives;
+        for sums in [&mut *of_rows, of_columns] {
+            sums.clear();
+            sums.resize(count, 0.0);
+        }
+        mutual.kernel_sums(instructions, (rows, columns), Pairs::Ordered, (of_rows, of_columns));
+        let mut loss = 0.0;
+        negative_weight.clear();
+        negative_weight.resize(count, 0.0);
+        for (side, sums) in [(&mut *rows, &*of_rows), (&mut *columns, &*of_columns)] {
+            let results = || sums.iter().zip(&*positive_logits).map(|(sum, logit)| Row::new(*sum, *logit));
+            side.set_normalisers(results().map(|row| row.normaliser));
+            for (weight, row) in negative_weight.iter_mut().zip(results()) {
+                *weight += row.negative_weight;
+                loss += row.loss;
+            }
+        }
+        mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered);
+        // Each positive pair counts in both directions, and each direction half.
+        let (own_first, own_second) = payloads.unwrap_or((first, second));
+        let (out_first, out_second) = out.split_at_mut(count * p);
+        for (out, own) in [(&mut *out_first, own_second), (&mut *out_second, own_first)] {
+            for ((out, own), weight) in
+                out.chunks_exact_mut(p).zip(own.chunks_exact(p)).zip(&*negative_weight)
+            {
+                out.iter_mut().zip(own).for_each(|(out, own)| *out = -0.5 * inverse * weight * own);
+            }
+        }
+        mutual.add_rows(0.5 * inverse, out_first);
+        let per_payload = if payload.is_some() { 1.0 } else { factor.recip() };
+        mutual.add_columns(0.5 * inverse * per_payload, out_second);
+        Some(0.5 * loss)
     }
 
     pub(super) fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>]) -> R {

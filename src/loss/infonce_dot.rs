@@ -1,6 +1,7 @@
 //! InfoNCE with dot products, the loss of the authors' released toy code.
 
 use super::pairwise::{ColumnSum, Pairwise};
+use super::tile::Instructions;
 use super::{Evaluation, REDUCTION, TEMPERATURE, Workspace, dot, reference_dot, reference_row};
 use crate::real::Real;
 use crate::settings::Kind;
@@ -51,12 +52,12 @@ impl InfonceDot {
         out_queries: &mut [f64],
         out_keys: &mut [f64],
     ) -> f64 {
-        let Workspace { sums, positive_logits, .. } = workspace;
+        let Workspace { sums, directed, positive_logits, .. } = workspace;
         let inverse = 1.0 / self.temperature;
         positive_logits.clear();
         positive_logits
             .extend(queries.chunks_exact(dim).zip(keys.chunks_exact(dim)).map(|(q, k)| dot(q, k) * inverse));
-        let loss = sums.compute(&Pairwise {
+        let problem = Pairwise {
             dim,
             payload_dim,
             count: queries.len() / dim,
@@ -70,7 +71,11 @@ impl InfonceDot {
             column_payload: query_payload,
             original_payload: key_payload,
             column_sum: ColumnSum::Plain,
-        });
+        };
+        let instructions = Instructions::detect(dim.max(payload_dim));
+        let loss = instructions
+            .and_then(|instructions| directed.compute(instructions, &problem, sums))
+            .unwrap_or_else(|| sums.compute(&problem));
         for (out, sum) in out_queries.iter_mut().zip(&sums.rows) {
             *out = sum * inverse;
         }

@@ -1,6 +1,7 @@
 //! InfoNCE with squared Euclidean distances (Eq. 2), the loss of the paper's theory.
 
-use super::pairwise::{ColumnSum, Pairwise};
+use super::pairwise::{CANCELLATION, ColumnSum, Pairwise, Row, kernel_row, subtract_own, sum_differences};
+use super::tile::{Instructions, Pairs};
 use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row};
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
@@ -54,6 +55,107 @@ fn centre(columns: &[f64], dim: usize, out: &mut Vec<f64>) {
     }
 }
 
+/// Largest |logit|, from below: the farthest sample is at least as far from some other one as it is from the mean.
+fn largest_logit(key_bias: &[f64]) -> f64 {
+    key_bias.iter().fold(0.0, |largest, bias| largest.max(-bias))
+}
+
+/// A normaliser must not be smaller than this for the fast kernel: weights below 2^-1000 count as 0 there.
+const SMALLEST_TOTAL: f64 = 1e-250;
+
+/// The sums by the kernel that computes each exponential of the symmetric matrix for both of its rows; nothing where a sample has
+/// all others, its own pair too, so far away that its weights leave the range of numbers, or where logits overflow.
+fn symmetric_sums(
+    instructions: Instructions,
+    dim: usize,
+    payload_dim: Option<usize>,
+    original: &[f64],
+    workspace: &mut Workspace,
+) -> Option<f64> {
+    // Logits in base 2: distances are those of points longer by this factor.
+    let factor = std::f64::consts::LOG2_E.sqrt();
+    let Workspace { mutual, sides, embeddings, payload, key_bias, positive_logits, .. } = workspace;
+    let Workspace { pulls, negative_weight, negatives, row, .. } = workspace;
+    let first = &embeddings[..embeddings.len() / 2];
+    let count = key_bias.len();
+    let p = payload_dim.unwrap_or(dim);
+    let centred = if payload_dim.is_some() { &payload[..p * count] } else { first };
+    let side = &mut sides.0;
+    side.load(dim, first, factor, payload_dim.map(|p| (centred, p)));
+    side.set_half_squares();
+    let (sums, other_sums) = negatives;
+    for sums in [&mut *sums, other_sums] {
+        sums.clear();
+        sums.resize(count, 0.0);
+    }
+    mutual.kernel_sums(instructions, (side, side), Pairs::Unordered, (sums, other_sums));
+    negative_weight.clear();
+    let mut loss = 0.0;
+    for ((sum, other), positive) in sums.iter_mut().zip(&*other_sums).zip(&*positive_logits) {
+        let result = Row::new(*sum + other, *positive);
+        let total = result.normaliser.recip();
+        if !(total >= SMALLEST_TOTAL && total.is_finite()) {
+            return None;
+        }
+        loss += result.loss;
+        negative_weight.push(result.negative_weight);
+        *sum = result.normaliser;
+    }
+    side.set_normalisers(sums.iter().copied());
+    mutual.weighted_sums(instructions, (side, side), Pairs::Unordered);
+    let weights = other_sums;
+    weights.fill(0.0);
+    pulls.clear();
+    pulls.resize(p * count, 0.0);
+    let per_payload = if payload_dim.is_some() { 1.0 } else { factor.recip() };
+    mutual.add_rows(per_payload, pulls);
+    mutual.add_columns(per_payload, pulls);
+    mutual.add_weights(weights);
+    let tolerated = CANCELLATION * (1.0 + largest_logit(key_bias));
+    row.resize(count, 0.0);
+    for (i, pull) in pulls.chunks_exact_mut(p).enumerate() {
+        if subtract_own(pull, &centred[i * p..(i + 1) * p], weights[i], tolerated) {
+            kernel_row(first, dim, i, row);
+            for (weight, normaliser) in row.iter_mut().zip(&*sums) {
+                *weight *= sums[i] + normaliser;
+            }
+            sum_differences(original, p, i, row, 1.0, pull);
+        }
+    }
+    Some(loss)
+}
+
+/// The sums by the kernel for logits of any size.
+fn general_sums(dim: usize, payload_dim: Option<usize>, original: &[f64], workspace: &mut Workspace) -> f64 {
+    let Workspace { sums, embeddings, payload, key_bias, positive_logits, .. } = workspace;
+    let Workspace { pulls, negative_weight, .. } = workspace;
+    let first = &embeddings[..embeddings.len() / 2];
+    let count = key_bias.len();
+    let p = payload_dim.unwrap_or(dim);
+    let centred = if payload_dim.is_some() { &payload[..p * count] } else { first };
+    // Logits are taken relative to -|z_i|²/2, which is common to a row.
+    positive_logits.iter_mut().zip(&*key_bias).for_each(|(logit, bias)| *logit -= bias);
+    let loss = sums.compute(&Pairwise {
+        dim,
+        payload_dim: p,
+        count,
+        queries: first,
+        keys: first,
+        scale: 1.0,
+        key_bias: Some(key_bias),
+        largest_logit: largest_logit(key_bias),
+        positive_logits,
+        row_payload: centred,
+        column_payload: centred,
+        original_payload: original,
+        column_sum: ColumnSum::Differences,
+    });
+    pulls.clear();
+    pulls.extend(sums.rows.iter().zip(&sums.columns).map(|(row, column)| row + column));
+    negative_weight.clone_from(&sums.negative_weight);
+    loss
+}
+
 impl InfonceEuclidean {
     pub(super) fn combine(
         &self,
@@ -64,20 +166,19 @@ impl InfonceEuclidean {
         out: &mut [f64],
     ) -> Evaluation {
         let (loss, payload_dim) = self.sums(embeddings, dim, payload, workspace);
-        let sums = &workspace.sums;
         let half = out.len() / 2;
         let (first, second) = payload.map_or(embeddings, |(inputs, _)| inputs).split_at(half);
-        for (i, weight) in sums.negative_weight.iter().enumerate() {
+        for (i, weight) in workspace.negative_weight.iter().enumerate() {
             for k in i * payload_dim..(i + 1) * payload_dim {
                 let pull = weight * (first[k] - second[k]);
-                out[k] = sums.rows[k] + sums.columns[k] + pull;
+                out[k] = workspace.pulls[k] + pull;
                 out[half + k] = -pull;
             }
         }
         Evaluation { loss, shorter_than_floor: 0 }
     }
 
-    /// Runs the kernel on centred copies, which it leaves in the workspace.
+    /// Runs a kernel on centred copies, which it leaves in the workspace with Σ_j (α_ij + α_ji) (x_j - x_i) and 1 - α_ii.
     fn sums(
         &self,
         embeddings: &[f64],
@@ -92,33 +193,25 @@ impl InfonceEuclidean {
         if let Some((inputs, p)) = payload {
             centre(inputs, p, &mut workspace.payload);
         }
-        let Workspace { sums, embeddings, payload: inputs, key_bias, positive_logits, .. } = workspace;
-        let (first, second) = embeddings.split_at(dim * count);
-        let half_squares = |z: &[f64]| 0.5 * dot(z, z);
+        let (first, second) = workspace.embeddings.split_at(dim * count);
+        let key_bias = &mut workspace.key_bias;
         key_bias.clear();
-        key_bias.extend(first.chunks_exact(dim).map(|z| -half_squares(z)));
-        // Logits are taken relative to -|z_i|²/2, which is common to a row.
+        key_bias.extend(first.chunks_exact(dim).map(|z| -0.5 * dot(z, z)));
+        let positive_logits = &mut workspace.positive_logits;
         positive_logits.clear();
-        positive_logits.extend(first.chunks_exact(dim).zip(second.chunks_exact(dim)).zip(&*key_bias).map(
-            |((z, z2), bias)| -0.5 * z.iter().zip(z2).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() - bias,
-        ));
-        let columns = if payload.is_some() { &inputs[..payload_dim * count] } else { first };
-        let loss = sums.compute(&Pairwise {
-            dim,
-            payload_dim,
-            count,
-            queries: first,
-            keys: first,
-            scale: 1.0,
-            key_bias: Some(key_bias),
-            // The farthest sample is at least as far from some other one as it is from the mean.
-            largest_logit: key_bias.iter().fold(0.0, |largest, bias| largest.max(-bias)),
-            positive_logits,
-            row_payload: columns,
-            column_payload: columns,
-            original_payload: &original[..payload_dim * count],
-            column_sum: ColumnSum::Differences,
-        });
+        positive_logits.extend(
+            first
+                .chunks_exact(dim)
+                .zip(second.chunks_exact(dim))
+                .map(|(z, z2)| -0.5 * z.iter().zip(z2).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()),
+        );
+        let original = &original[..payload_dim * count];
+        let instructions = Instructions::detect(dim.max(payload_dim));
+        let loss = instructions
+            .and_then(|instructions| {
+                symmetric_sums(instructions, dim, payload.map(|(_, p)| p), original, workspace)
+            })
+            .unwrap_or_else(|| general_sums(dim, payload.map(|(_, p)| p), original, workspace));
         (loss, payload_dim)
     }
 
@@ -136,35 +229,34 @@ impl InfonceEuclidean {
         let count = embeddings.len() / (2 * dim);
         let p = inputs.len() / (2 * count);
         self.sums(embeddings, dim, Some((inputs, p)), workspace);
-        let Workspace { sums, payload: centred, .. } = workspace;
+        let Workspace { pulls, negative_weight, payload: centred, .. } = workspace;
         let factor = match reduction {
             Reduction::Mean => 1.0 / count as f64,
             Reduction::Sum => 1.0,
         };
         let (first, second) = centred.split_at(p * count);
-        // Σ̂0 = -Σ_i (rows_i + columns_i) x_iᵀ, symmetric up to rounding.
-        let pulls: Vec<f64> = sums.rows.iter().zip(&sums.columns).map(|(a, b)| a + b).collect();
+        // Σ̂0 = -Σ_i pull_i x_iᵀ, symmetric up to rounding.
         let mut data = Matrix::zeros(p, p);
         let transposed = View::new(first, p, count).transpose();
         product(
             data.as_mut_slice(),
             Destination::Replace,
             -0.5 * factor,
-            View::new(&pulls, p, count),
+            View::new(pulls, p, count),
             transposed,
         );
         let data = &data + data.transpose();
         let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
         let weighted: Vec<f64> = differences
             .chunks_exact(p)
-            .zip(&sums.negative_weight)
+            .zip(&*negative_weight)
             .flat_map(|(difference, weight)| difference.iter().map(move |value| value * weight))
             .collect();
         let mut augmentation = Matrix::zeros(p, p);
         let transposed = View::new(&differences, p, count).transpose();
         let weighted = View::new(&weighted, p, count);
         product(augmentation.as_mut_slice(), Destination::Replace, factor, weighted, transposed);
-        WeightedCovariances { data, augmentation, negative_weight: sums.negative_weight.clone() }
+        WeightedCovariances { data, augmentation, negative_weight: negative_weight.clone() }
     }
 
     /// Row i of α at the embeddings (d x 2N): N weights that sum to 1, α_ii that of the positive pair.

@@ -6,10 +6,13 @@
 //! To add a loss: write its file (keys, value and gradient, plain reference), give it a variant of [`Loss`], and the
 //! conformance suite in `tests/gradients.rs` picks it up through [`Loss::examples`].
 
+mod directed;
 mod infonce_cosine;
 mod infonce_dot;
 mod infonce_euclidean;
+mod mutual;
 mod pairwise;
+mod tile;
 
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
@@ -79,6 +82,12 @@ pub struct Evaluation {
 #[derive(Debug, Default)]
 pub struct Workspace {
     sums: pairwise::PairwiseSums,
+    directed: directed::Directed,
+    mutual: mutual::MutualSums,
+    sides: (mutual::MutualSide, mutual::MutualSide),
+    pulls: Vec<f64>,
+    negative_weight: Vec<f64>,
+    negatives: (Vec<f64>, Vec<f64>),
     embeddings: Vec<f64>,
     payload: Vec<f64>,
     key_bias: Vec<f64>,
@@ -86,6 +95,7 @@ pub struct Workspace {
     norms: Vec<f64>,
     gradient: Vec<f64>,
     back: Vec<f64>,
+    row: Vec<f64>,
 }
 
 impl Loss {
@@ -234,6 +244,28 @@ fn reference_dot<R: Real>(a: &[R], b: &[R]) -> R {
     a.iter().zip(b).fold(R::from(0.0), |sum, (a, b)| sum + a.clone() * b.clone())
 }
 
+/// The inner product, in sums of its own for every eighth term, which the processor forms side by side.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    const LANES: usize = 8;
+    let mut lanes = [0.0; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for k in 0..LANES {
+            lanes[k] += a[k] * b[k];
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// Normal points, some of them duplicates, for tests of kernels.
+#[cfg(test)]
+fn hard_case_points(dim: usize, count: usize, seed: u64) -> Vec<f64> {
+    use rand::{RngExt, SeedableRng};
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    let mut points: Vec<f64> =
+        (0..dim * count).map(|_| generator.sample::<f64, _>(rand_distr::StandardNormal)).collect();
+    let half = count / 2 * dim;
+    points.copy_within(..dim.min(half), half);
+    points
 }

@@ -15,7 +15,7 @@ const ROWS: usize = 64;
 /// A row with a weighted difference smaller, in any coordinate, than 1 / (this (1 + largest logit)) of the terms it
 /// was formed from is summed again, term by term. The weights themselves carry relative errors of about ε times the
 /// largest logit, so that a loss of digits by up to that factor changes nothing; the rest is five bits.
-const CANCELLATION: f64 = 32.0;
+pub(super) const CANCELLATION: f64 = 32.0;
 
 /// What the columns of weights are to be summed into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,22 +77,28 @@ pub(super) struct PairwiseSums {
     direct: Vec<f64>,
 }
 
-fn resize(buffer: &mut Vec<f64>, length: usize) {
+/// Gives `buffer` this length, without a promise of what it holds.
+pub(super) fn resize(buffer: &mut Vec<f64>, length: usize) {
     if buffer.len() != length {
         buffer.resize(length, 0.0);
     }
 }
 
 impl PairwiseSums {
+    /// Makes room for the results of a problem with N rows and payloads of p.
+    pub fn reset(&mut self, p: usize, n: usize) {
+        resize(&mut self.rows, p * n);
+        resize(&mut self.columns, p * n);
+        resize(&mut self.negative_weight, n);
+    }
+
     /// Solves `problem`; returns the sum over rows of log Σ_j exp(l_ij) - l_ii.
     ///
     /// Allocates only when the shape differs from that of the last call.
     pub fn compute(&mut self, problem: &Pairwise<'_>) -> f64 {
         let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
-        resize(&mut self.rows, p * n);
-        resize(&mut self.columns, p * n);
+        self.reset(p, n);
         resize(&mut self.direct, p * n);
-        resize(&mut self.negative_weight, n);
         resize(&mut self.column_weight, n);
         resize(&mut self.block, n * ROWS.min(n));
         resize(&mut self.normaliser, ROWS.min(n));
@@ -146,15 +152,9 @@ impl PairwiseSums {
                 let (weight, normaliser) = (self.negative_weight[i], self.normaliser[row]);
                 let own = &problem.row_payload[i * p..(i + 1) * p];
                 let sum = &mut self.rows[i * p..(i + 1) * p];
-                let mut cancelled = false;
-                for (s, o) in sum.iter_mut().zip(own) {
-                    *s *= normaliser;
-                    let terms = s.abs().max((weight * o).abs());
-                    *s -= weight * o;
-                    cancelled |= s.abs() * tolerated < terms;
-                }
+                sum.iter_mut().for_each(|sum| *sum *= normaliser);
                 let weights = &mut block[row * n..(row + 1) * n];
-                if cancelled {
+                if subtract_own(sum, own, weight, tolerated) {
                     sum_directly(problem, i, weights, normaliser, sum, &mut self.direct);
                     if problem.column_sum == ColumnSum::Differences {
                         // Its column contributions are in `direct` already.
@@ -184,7 +184,85 @@ impl PairwiseSums {
     }
 }
 
-/// Row i once more, difference by difference, so that nothing cancels but what the mathematics cancels.
+/// What the sums over a row of weights give.
+pub(super) struct Row {
+    /// log Σ_j exp(l_ij) - l_ii.
+    pub loss: f64,
+    /// 1 / Σ_j exp(l_ij).
+    pub normaliser: f64,
+    /// 1 - α_ii.
+    pub negative_weight: f64,
+}
+
+impl Row {
+    /// From Σ_{j≠i} exp(l_ij) and l_ii, where neither that sum nor exp(l_ii) leaves the range of numbers.
+    pub fn new(negatives: f64, positive: f64) -> Row {
+        let own = positive.exp();
+        let total = negatives + own;
+        // Saturated rows keep their digits.
+        let loss = if negatives < own { (negatives / own).ln_1p() } else { total.ln() - positive };
+        Row { loss, normaliser: total.recip(), negative_weight: negatives / total }
+    }
+}
+
+/// Subtracts `weight` times `own`; says whether a coordinate lost more digits than the weights have, where `tolerated` is the
+/// factor by which a sum may be smaller than its terms.
+#[inline]
+pub(super) fn subtract_own(sum: &mut [f64], own: &[f64], weight: f64, tolerated: f64) -> bool {
+    let mut cancelled = false;
+    for (s, o) in sum.iter_mut().zip(own) {
+        let terms = s.abs().max((weight * o).abs());
+        *s -= weight * o;
+        cancelled |= s.abs() * tolerated < terms;
+    }
+    cancelled
+}
+
+/// Writes Σ_j α_ij (r_j - r_i) to `sum`, difference by difference, so that nothing cancels but what the mathematics cancels.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+pub(super) fn sum_differences(
+    payload: &[f64],
+    p: usize,
+    i: usize,
+    weights: &[f64],
+    normaliser: f64,
+    sum: &mut [f64],
+) {
+    let own = &payload[i * p..(i + 1) * p];
+    sum.fill(0.0);
+    for (other, weight) in payload.chunks_exact(p).zip(weights) {
+        let weight = normaliser * weight;
+        for ((s, r), o) in sum.iter_mut().zip(other).zip(own) {
+            *s += weight * (r - o);
+        }
+    }
+}
+
+/// Writes exp(-|x_i - x_j|²/2) for all points x (d x N) to `values`, from their differences.
+pub(super) fn kernel_row(points: &[f64], d: usize, i: usize, values: &mut [f64]) {
+    half_square_distances(points, d, &points[i * d..(i + 1) * d], values);
+    exponentiate(values, 0.0);
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn half_square_distances(points: &[f64], d: usize, own: &[f64], values: &mut [f64]) {
+    const LANES: usize = 8;
+    for (value, other) in values.iter_mut().zip(points.chunks_exact(d)) {
+        let (mut lanes, mut rest) = ([0.0; LANES], 0.0);
+        let (a, b) = (own.chunks_exact(LANES), other.chunks_exact(LANES));
+        for (a, b) in a.remainder().iter().zip(b.remainder()) {
+            rest += (a - b) * (a - b);
+        }
+        for (a, b) in a.zip(b) {
+            for k in 0..LANES {
+                lanes[k] += (a[k] - b[k]) * (a[k] - b[k]);
+            }
+        }
+        *value = -0.5 * (lanes.iter().sum::<f64>() + rest);
+    }
+}
+
+/// Row i once more by [`sum_differences`], and what it adds to the columns.
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn sum_directly(
     problem: &Pairwise<'_>,
@@ -196,13 +274,7 @@ fn sum_directly(
 ) {
     let p = problem.payload_dim;
     let own = &problem.original_payload[i * p..(i + 1) * p];
-    sum.fill(0.0);
-    for (other, weight) in problem.original_payload.chunks_exact(p).zip(weights) {
-        let weight = normaliser * weight;
-        for ((s, r), o) in sum.iter_mut().zip(other).zip(own) {
-            *s += weight * (r - o);
-        }
-    }
+    sum_differences(problem.original_payload, p, i, weights, normaliser, sum);
     if problem.column_sum == ColumnSum::Differences {
         // Differences of columns are taken where both payloads are the same.
         let others = problem.original_payload.chunks_exact(p);

@@ -1,0 +1,408 @@
+//! The fast kernel where each weight is normalised by its row and by its column: Eq. 2, whose kernel is symmetric, and the
+//! symmetric cosine loss.
+//!
+//! With kernel values K_ij = 2^t_ij and normalisers n_i of rows and m_j of columns, all sums are formed with the weights
+//! w_ij = K_ij (n_i + m_j). The normalisers need the sums of K first, so K is computed twice and never stored. Where
+//! K is symmetric each pair i < j serves both of its rows.
+//!
+//! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, d the dimension of points and p that of
+//! the payload; memory: a few times N (d + p).
+
+use super::tile::{
+    CHUNK, Instructions, Kernel, Pairs, ROWS, Side, Tiled, Vectors, add_to_columns, add_to_rows, exp2,
+    for_rows, load, logits, store,
+};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use std::ops::Range;
+
+/// One side of a problem: rows or columns.
+#[derive(Debug, Default)]
+pub(super) struct MutualSide {
+    points: Tiled,
+    bias: Tiled,
+    payload: Tiled,
+    separate_payload: bool,
+    normaliser: Tiled,
+}
+
+impl MutualSide {
+    /// Takes over `factor` times `points` (d x N) without biases, and what the weights multiply: a payload (p x N), or the
+    /// points themselves, times `factor` as they are kept.
+    pub fn load(&mut self, dim: usize, points: &[f64], factor: f64, payload: Option<(&[f64], usize)>) {
+        self.points.load(dim, points, factor);
+        self.bias.exclude_padding(points.len() / dim);
+        self.separate_payload = payload.is_some();
+        if let Some((payload, p)) = payload {
+            self.payload.load(p, payload, 1.0);
+        }
+    }
+
+    /// Lets half the square of each point be its bias, so that kernel values are 2^(-|x_i - x_j|²/2).
+    pub fn set_half_squares(&mut self) {
+        let tiles = self.points.values().chunks_exact(self.points.dim() * CHUNK);
+        for (bias, tile) in self.bias.values_mut().chunks_exact_mut(CHUNK).zip(tiles) {
+            for coordinates in tile.chunks_exact(CHUNK) {
+                for (bias, x) in bias.iter_mut().zip(coordinates) {
+                    *bias += 0.5 * x * x;
+                }
+            }
+        }
+    }
+
+    /// Sets the normalisers, one a point.
+    pub fn set_normalisers(&mut self, normalisers: impl Iterator<Item = f64>) {
+        self.normaliser.clear(1, self.points.count());
+        for (to, from) in self.normaliser.values_mut().iter_mut().zip(normalisers) {
+            *to = from;
+        }
+    }
+
+    fn side(&self) -> Side<'_> {
+        Side { points: &self.points, bias: &self.bias }
+    }
+
+    fn payload(&self) -> &Tiled {
+        if self.separate_payload { &self.payload } else { &self.points }
+    }
+}
+
+/// Sums over rows and over columns.
+#[derive(Debug, Default)]
+pub(super) struct MutualSums {
+    parts: Vec<Part>,
+}
+
+/// What one of several independent parts of the work accumulates. Parts depend on N alone and are added in their order, so
+/// that the bits do not depend on the number of threads.
+#[derive(Debug, Default)]
+struct Part {
+    /// Sums of values or weights over the columns of a row, and over the rows of a column.
+    row_weights: Tiled,
+    column_weights: Tiled,
+    /// Sums of weighted payloads.
+    rows: Tiled,
+    columns: Tiled,
+    /// Sums of the rows of a tile, lane by lane.
+    lanes: Tiled,
+}
+
+/// Independent parts of the work on N points: enough for two threads where a gradient takes long enough to tell them, more
+/// where it takes long.
+pub(super) fn parts_of(count: usize) -> usize {
+    match count {
+        0..1024 => 1,
+        1024..4096 => 2,
+        4096..16384 => 4,
+        _ => 8,
+    }
+}
+
+/// Columns that a part works on at a time, in chunks: their points and sums stay in the second-level cache.
+pub(super) fn panels(chunks: usize, dim: usize) -> impl Iterator<Item = Range<usize>> {
+    let width = (256 / dim).clamp(1, 16);
+    (0..chunks).step_by(width).map(move |first| first..(first + width).min(chunks))
+}
+
+/// Lets each part do its share, on as many threads as are idle.
+fn share(parts: &mut [Part], work: impl Fn(usize, &mut Part) + Sync) {
+    match parts {
+        [part] => work(0, part),
+        parts => parts.par_iter_mut().enumerate().for_each(|(index, part)| work(index, part)),
+    }
+}
+
+impl MutualSums {
+    /// Adds Σ_j K_ij to `of_rows` and Σ_i K_ij to `of_columns`, one a point.
+    pub fn kernel_sums(
+        &mut self,
+        instructions: Instructions,
+        (rows, columns): (&MutualSide, &MutualSide),
+        pairs: Pairs,
+        (of_rows, of_columns): (&mut [f64], &mut [f64]),
+    ) {
+        let count = rows.points.count();
+        let shares = parts_of(count);
+        self.parts.resize_with(shares, Part::default);
+        share(&mut self.parts, |index, part| {
+            part.row_weights.clear(1, count);
+            part.column_weights.clear(1, count);
+            let sides = (rows.side(), columns.side());
+            instructions.run(KernelSums { share: (index, shares), sides, pairs, part });
+        });
+        for part in &self.parts {
+            part.row_weights.add_to(of_rows, 1.0);
+            part.column_weights.add_to(of_columns, 1.0);
+        }
+    }
+
+    /// With r and c the payloads of rows and columns: Σ_j w_ij c_j and Σ_j w_ij for each row, Σ_i w_ij r_i and Σ_i w_ij for
+    /// each column. [`MutualSums::add_rows`] and its like tell them.
+    pub fn weighted_sums(
+        &mut self,
+        instructions: Instructions,
+        (rows, columns): (&MutualSide, &MutualSide),
+        pairs: Pairs,
+    ) {
+        let count = rows.points.count();
+        let shares = parts_of(count);
+        share(&mut self.parts, |index, part| {
+            part.row_weights.clear(1, count);
+            part.column_weights.clear(1, count);
+            part.rows.clear(columns.payload().dim(), count);
+            part.columns.clear(rows.payload().dim(), count);
+            part.lanes.reserve(columns.payload().dim(), CHUNK);
+            instructions.run(WeightedSums { share: (index, shares), sides: (rows, columns), pairs, part });
+        });
+    }
+
+    /// Adds `factor` times the weighted sums of the rows to `sums` (p x N).
+    pub fn add_rows(&self, factor: f64, sums: &mut [f64]) {
+        self.parts.iter().for_each(|part| part.rows.add_to(sums, factor));
+    }
+
+    /// The same for columns.
+    pub fn add_columns(&self, factor: f64, sums: &mut [f64]) {
+        self.parts.iter().for_each(|part| part.columns.add_to(sums, factor));
+    }
+
+    /// Adds the weights of each row and of each column, one a point, to `weights`.
+    pub fn add_weights(&self, weights: &mut [f64]) {
+        for part in &self.parts {
+            part.row_weights.add_to(weights, 1.0);
+            part.column_weights.add_to(weights, 1.0);
+        }
+    }
+}
+
+/// Rows and columns of the tiles of one share: every so many chunks of rows, and of the columns those that count.
+fn tiles(
+    (index, shares): (usize, usize),
+    panel: &Range<usize>,
+    chunks: usize,
+    pairs: Pairs,
+    width: usize,
+) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let last = match pairs {
+        Pairs::Unordered => panel.end,
+        Pairs::Ordered => chunks,
+    };
+    let (first, end) = (panel.start * CHUNK, panel.end * CHUNK);
+    (index..last).step_by(shares).flat_map(move |chunk| {
+        (chunk * CHUNK..(chunk + 1) * CHUNK).step_by(ROWS).map(move |row| {
+            let first = match pairs {
+                Pairs::Unordered => first.max(row / width * width),
+                Pairs::Ordered => first,
+            };
+            (row, first..end)
+        })
+    })
+}
+
+struct KernelSums<'a> {
+    share: (usize, usize),
+    sides: (Side<'a>, Side<'a>),
+    pairs: Pairs,
+    part: &'a mut Part,
+}
+
+impl Kernel for KernelSums<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        let KernelSums { share, sides, pairs, part } = self;
+        let (row_sums, column_sums) = (part.row_weights.values_mut(), part.column_weights.values_mut());
+        let (lanes, chunks) = (S::F64_LANES, sides.0.points.chunks());
+        let width = V * lanes;
+        for panel in panels(chunks, sides.0.points.dim()) {
+            for (row, range) in tiles(share, &panel, chunks, pairs, width) {
+                let mut of_rows = [simd.splat_f64s(0.0); ROWS];
+                for column in range.step_by(width) {
+                    let tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                    let mut of_columns = [simd.splat_f64s(0.0); V];
+                    for_rows!(R, {
+                        for v in 0..V {
+                            let value = exp2(simd, tile[R][v]);
+                            of_columns[v] = simd.add_f64s(of_columns[v], value);
+                            of_rows[R] = simd.add_f64s(of_rows[R], value);
+                        }
+                    });
+                    for v in 0..V {
+                        let at = column + v * lanes;
+                        let sum = simd.add_f64s(load(simd, column_sums, at), of_columns[v]);
+                        store(simd, column_sums, at, sum);
+                    }
+                }
+                for (sum, of_row) in row_sums[row..row + ROWS].iter_mut().zip(of_rows) {
+                    *sum += simd.reduce_sum_f64s(of_row);
+                }
+            }
+        }
+    }
+}
+
+struct WeightedSums<'a> {
+    share: (usize, usize),
+    sides: (&'a MutualSide, &'a MutualSide),
+    pairs: Pairs,
+    part: &'a mut Part,
+}
+
+impl Kernel for WeightedSums<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        let WeightedSums { share, sides: (rows, columns), pairs, part } = self;
+        let (row_weights, column_weights) = (part.row_weights.values_mut(), part.column_weights.values_mut());
+        let (sides, row_payload, column_payload) =
+            ((rows.side(), columns.side()), rows.payload(), columns.payload());
+        let (row_normaliser, column_normaliser) = (rows.normaliser.values(), columns.normaliser.values());
+        let (row_dim, column_dim) = (row_payload.dim(), column_payload.dim());
+        let (row_sums, column_sums) = (part.rows.values_mut(), part.columns.values_mut());
+        let (lanes, chunks) = (S::F64_LANES, row_payload.chunks());
+        let lanes_of_rows = &mut part.lanes.values_mut()[..column_dim * ROWS * lanes];
+        let width = V * lanes;
+        for panel in panels(chunks, rows.points.dim().max(row_dim)) {
+            for (row, range) in tiles(share, &panel, chunks, pairs, width) {
+                let row_at = row % CHUNK;
+                let own_payload = row_payload.chunk(row / CHUNK);
+                let own_normaliser = &row_normaliser[row..row + ROWS];
+                let mut of_rows = [simd.splat_f64s(0.0); ROWS];
+                lanes_of_rows.fill(0.0);
+                for column in range.step_by(width) {
+                    let mut tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                    let mut of_columns = [simd.splat_f64s(0.0); V];
+                    let mut normaliser = [simd.splat_f64s(0.0); V];
+                    for v in 0..V {
+                        normaliser[v] = load(simd, column_normaliser, column + v * lanes);
+                    }
+                    for_rows!(R, {
+                        let own = simd.splat_f64s(own_normaliser[R]);
+                        for v in 0..V {
+                            let both = simd.add_f64s(own, normaliser[v]);
+                            tile[R][v] = simd.mul_f64s(exp2(simd, tile[R][v]), both);
+                            of_columns[v] = simd.add_f64s(of_columns[v], tile[R][v]);
+                            of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
+                        }
+                    });
+                    for v in 0..V {
+                        let at = column + v * lanes;
+                        let sum = simd.add_f64s(load(simd, column_weights, at), of_columns[v]);
+                        store(simd, column_weights, at, sum);
+                    }
+                    let (chunk, at) = (column / CHUNK, column % CHUNK);
+                    let sums = &mut column_sums[chunk * row_dim * CHUNK..(chunk + 1) * row_dim * CHUNK];
+                    for (sums, own) in sums.chunks_exact_mut(CHUNK).zip(own_payload.chunks_exact(CHUNK)) {
+                        add_to_columns(simd, &tile, &own[row_at..row_at + ROWS], sums, at);
+                    }
+                    let others = column_payload.chunk(chunk).chunks_exact(CHUNK);
+                    for (sums, others) in lanes_of_rows.chunks_exact_mut(ROWS * lanes).zip(others) {
+                        add_to_rows(simd, &tile, others, at, sums);
+                    }
+                }
+                for (sum, of_row) in row_weights[row..row + ROWS].iter_mut().zip(of_rows) {
+                    *sum += simd.reduce_sum_f64s(of_row);
+                }
+                let chunk = row / CHUNK;
+                let sums = &mut row_sums[chunk * column_dim * CHUNK..(chunk + 1) * column_dim * CHUNK];
+                let of_lanes = lanes_of_rows.chunks_exact(ROWS * lanes);
+                for (sums, of_lanes) in sums.chunks_exact_mut(CHUNK).zip(of_lanes) {
+                    for (r, sum) in sums[row_at..row_at + ROWS].iter_mut().enumerate() {
+                        *sum += simd.reduce_sum_f64s(load(simd, of_lanes, r * lanes));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hard_case_points;
+    use super::*;
+
+    /// Sums of kernel values, of weights and of payloads, for rows and for columns.
+    type Sums = [Vec<f64>; 5];
+
+    fn by_loops(x: &[f64], y: &[f64], d: usize, pairs: Pairs, normalisers: [&[f64]; 2]) -> (Sums, Sums) {
+        let n = x.len() / d;
+        let empty = || [vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n * d], vec![0.0; n * d]];
+        // Beside each sum its absolute terms.
+        let (mut sums, mut terms) = (empty(), empty());
+        for i in 0..n {
+            for j in (0..n).filter(|&j| if pairs == Pairs::Ordered { i != j } else { i < j }) {
+                let (a, b) = (&x[i * d..(i + 1) * d], &y[j * d..(j + 1) * d]);
+                let logit: f64 = match pairs {
+                    Pairs::Ordered => a.iter().zip(b).map(|(a, b)| a * b).sum(),
+                    Pairs::Unordered => a.iter().zip(b).map(|(a, b)| -0.5 * (a - b) * (a - b)).sum(),
+                };
+                let value = logit.exp2();
+                let weight = value * (normalisers[0][i] + normalisers[1][j]);
+                let mut add = |which: usize, at: usize, value: f64| {
+                    sums[which][at] += value;
+                    terms[which][at] += value.abs();
+                };
+                add(0, i, value);
+                add(1, j, value);
+                add(2, i, weight);
+                add(2, j, weight);
+                for k in 0..d {
+                    add(3, i * d + k, weight * b[k]);
+                    add(4, j * d + k, weight * a[k]);
+                }
+            }
+        }
+        (sums, terms)
+    }
+
+    #[test]
+    fn sums_are_those_of_plain_loops_on_every_instruction_set_and_number_of_threads() {
+        for (n, d) in [(2, 1), (3, 5), (31, 16), (33, 3), (130, 16), (1100, 4), (4100, 1)] {
+            for pairs in [Pairs::Unordered, Pairs::Ordered] {
+                let x = hard_case_points(d, n, 1);
+                let y = if pairs == Pairs::Ordered { hard_case_points(d, n, 2) } else { x.clone() };
+                let normalisers: Vec<f64> = (0..n).map(|i| 1.0 / (1.0 + i as f64)).collect();
+                let second: Vec<f64> = normalisers.iter().rev().copied().collect();
+                let (expected, terms) = by_loops(&x, &y, d, pairs, [&normalisers, &second]);
+                for instructions in Instructions::all() {
+                    let run = |threads: usize| -> Sums {
+                        let (mut rows, mut columns) = (MutualSide::default(), MutualSide::default());
+                        rows.load(d, &x, 1.0, None);
+                        columns.load(d, &y, 1.0, None);
+                        if pairs == Pairs::Unordered {
+                            rows.set_half_squares();
+                            columns.set_half_squares();
+                        }
+                        rows.set_normalisers(normalisers.iter().copied());
+                        columns.set_normalisers(second.iter().copied());
+                        let mut sums =
+                            [vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n * d], vec![0.0; n * d]];
+                        let [of_rows, of_columns, weights, row_sums, column_sums] = &mut sums;
+                        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                        pool.install(|| {
+                            let mut kernel = MutualSums::default();
+                            let sides = (&rows, &columns);
+                            kernel.kernel_sums(instructions, sides, pairs, (of_rows, of_columns));
+                            kernel.weighted_sums(instructions, sides, pairs);
+                            kernel.add_weights(weights);
+                            kernel.add_rows(1.0, row_sums);
+                            kernel.add_columns(1.0, column_sums);
+                        });
+                        sums
+                    };
+                    let sums = run(1);
+                    assert_eq!(sums, run(3), "{n} points, {instructions:?}: bits depend on threads");
+                    for (which, sums) in sums.iter().enumerate() {
+                        for (at, sum) in sums.iter().enumerate() {
+                            // Logits are rounded from squares of up to some 40.
+                            let tolerance =
+                                100.0 * f64::EPSILON * 40.0 * terms[which][at] + f64::MIN_POSITIVE;
+                            let error = (sum - expected[which][at]).abs();
+                            assert!(
+                                error <= tolerance,
+                                "{n} points, {pairs:?}, {instructions:?}, sum {which} at {at}: {error:e} against {tolerance:e}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! What the fast kernels share: points in tiles of 32, vectors of the machine's widest instructions, and exponentials of a
+//! tile of 4 rows x 8 or 32 columns that never leave its registers.
+//!
+//! Kernels here are written once, over [`Vectors`], and compiled for AVX-512 and for AVX2 with FMA; which of them runs is decided
+//! when the program runs. Where neither is there, [`Instructions::detect`] says so and the general kernel does the work.
+
+use super::pairwise::resize;
+use pulp::Simd;
+use pulp::bytemuck::{cast_slice, cast_slice_mut, from_bytes, from_bytes_mut};
+
+/// Rows of a tile: with four vectors a row its sixteen accumulators leave half of 32 registers to constants and operands.
+pub(super) const ROWS: usize = 4;
+
+/// Columns that lie together in memory.
+pub(super) const CHUNK: usize = 32;
+
+/// Dimension of points or payload beyond which large matrix products are faster than tiles.
+const LARGEST_DIM: usize = 256;
+
+/// Values of a cache line, which no vector should straddle.
+const LINE: usize = 8;
+
+/// N points of some dimension, padded with zeros to whole chunks: chunk by chunk, coordinate by coordinate, 32 points
+/// side by side.
+#[derive(Debug, Default)]
+pub(super) struct Tiled {
+    memory: Vec<f64>,
+    /// Where the first cache line begins.
+    start: usize,
+    dim: usize,
+    count: usize,
+}
+
+impl Tiled {
+    /// Makes room for `count` points of `dim` coordinates. Allocates only when the shape changes.
+    pub fn reserve(&mut self, dim: usize, count: usize) {
+        (self.dim, self.count) = (dim, count);
+        let length = count.div_ceil(CHUNK) * CHUNK * dim + LINE;
+        resize(&mut self.memory, length);
+        self.start = self.memory.as_ptr().align_offset(LINE * size_of::<f64>());
+    }
+
+    /// The same, all zero.
+    pub fn clear(&mut self, dim: usize, count: usize) {
+        self.reserve(dim, count);
+        self.memory.fill(0.0);
+    }
+
+    /// Biases of `count` points: none, but padding does not count.
+    pub fn exclude_padding(&mut self, count: usize) {
+        self.clear(1, count);
+        self.values_mut()[count..].fill(f64::INFINITY);
+    }
+
+    /// Takes over `factor` times the columns of a column-major matrix with `dim` rows.
+    pub fn load(&mut self, dim: usize, columns: &[f64], factor: f64) {
+        self.reserve(dim, columns.len() / dim);
+        let tiles = self.values_mut().chunks_exact_mut(dim * CHUNK);
+        for (tile, columns) in tiles.zip(columns.chunks(dim * CHUNK)) {
+            for (k, coordinates) in tile.chunks_exact_mut(CHUNK).enumerate() {
+                coordinates[columns.len() / dim..].fill(0.0);
+                for (to, from) in coordinates.iter_mut().zip(columns.iter().skip(k).step_by(dim)) {
+                    *to = factor * from;
+                }
+            }
+        }
+    }
+
+    /// Adds `factor` times the points to the columns of a column-major matrix.
+    pub fn add_to(&self, columns: &mut [f64], factor: f64) {
+        self.visit(columns, |to, from| *to += factor * from);
+    }
+
+    /// Writes `factor` times the points to the columns of a column-major matrix.
+    pub fn write_to(&self, columns: &mut [f64], factor: f64) {
+        self.visit(columns, |to, from| *to = factor * from);
+    }
+
+    #[inline(always)]
+    fn visit(&self, columns: &mut [f64], visit: impl Fn(&mut f64, f64)) {
+        let dim = self.dim;
+        for (tile, columns) in self.values().chunks_exact(dim * CHUNK).zip(columns.chunks_mut(dim * CHUNK)) {
+            for (l, column) in columns.chunks_exact_mut(dim).enumerate() {
+                for (to, from) in column.iter_mut().zip(tile[l..].iter().step_by(CHUNK)) {
+                    visit(to, *from);
+                }
+            }
+        }
+    }
+
+    /// Chunks, the last of which may be padded.
+    pub fn chunks(&self) -> usize {
+        self.count.div_ceil(CHUNK)
+    }
+
+    /// Points without padding.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Coordinates of a point.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// All values; those of padding are zero.
+    pub fn values(&self) -> &[f64] {
+        &self.memory[self.start..self.start + self.chunks() * CHUNK * self.dim]
+    }
+
+    /// All values, to be written.
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        let length = self.chunks() * CHUNK * self.dim;
+        &mut self.memory[self.start..self.start + length]
+    }
+
+    /// The values of a chunk.
+    #[inline(always)]
+    pub fn chunk(&self, index: usize) -> &[f64] {
+        let size = CHUNK * self.dim;
+        &self.values()[index * size..(index + 1) * size]
+    }
+}
+
+/// A width of vectors that the machine has.
+pub(super) trait Vectors: Simd {
+    /// `value` times 2 to the power of the integer that the low bits of `shifted` hold; both products and factor are normal
+    /// numbers.
+    fn times_power_of_two(self, value: Self::f64s, shifted: Self::f64s) -> Self::f64s;
+}
+
+/// Work that is compiled for each width of vectors.
+pub(super) trait Kernel {
+    /// The work, with `V` vectors a row of a tile.
+    fn run<S: Vectors, const V: usize>(self, simd: S);
+}
+
+/// Instructions that kernels are compiled for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Instructions {
+    /// 8 numbers a vector, 32 registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    /// 4 numbers a vector, 16 registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Instructions, Kernel, LARGEST_DIM, Vectors};
+    use pulp::bytemuck::cast;
+    use pulp::x86::{V3, V4};
+    use pulp::{NullaryFnOnce, Simd};
+
+    impl Vectors for V4 {
+        #[inline(always)]
+        fn times_power_of_two(self, value: Self::f64s, shifted: Self::f64s) -> Self::f64s {
+            cast(self.add_u64s(cast(value), self.shl_const_u64x8::<52>(cast(shifted))))
+        }
+    }
+
+    impl Vectors for V3 {
+        #[inline(always)]
+        fn times_power_of_two(self, value: Self::f64s, shifted: Self::f64s) -> Self::f64s {
+            cast(self.add_u64s(cast(value), self.shl_const_u64x4::<52>(cast(shifted))))
+        }
+    }
+
+    struct Call<S, K, const V: usize>(S, K);
+
+    impl<S: Vectors, K: Kernel, const V: usize> NullaryFnOnce for Call<S, K, V> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            self.1.run::<S, V>(self.0);
+        }
+    }
+
+    impl Instructions {
+        /// The widest that this machine has, where tiles are worth it for points and payloads of at most `dim` coordinates.
+        pub fn detect(dim: usize) -> Option<Instructions> {
+            if dim > LARGEST_DIM {
+                return None;
+            }
+            V4::try_new().map(Instructions::Avx512).or_else(|| V3::try_new().map(Instructions::Avx2))
+        }
+
+        /// All that this machine has.
+        #[cfg(test)]
+        pub fn all() -> Vec<Instructions> {
+            let wide = V4::try_new().map(Instructions::Avx512);
+            wide.into_iter().chain(V3::try_new().map(Instructions::Avx2)).collect()
+        }
+
+        /// Runs `kernel` with these instructions.
+        pub fn run(self, kernel: impl Kernel) {
+            match self {
+                Instructions::Avx512(simd) => simd.vectorize(Call::<_, _, 4>(simd, kernel)),
+                Instructions::Avx2(simd) => simd.vectorize(Call::<_, _, 2>(simd, kernel)),
+            }
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Instructions {
+    /// None: kernels are not compiled for this machine.
+    pub fn detect(_: usize) -> Option<Instructions> {
+        None
+    }
+
+    /// Runs `kernel` with these instructions.
+    pub fn run(self, _: impl Kernel) {
+        match self {}
+    }
+}
+
+/// The vector at `at`.
+#[inline(always)]
+pub(super) fn load<S: Simd>(_: S, values: &[f64], at: usize) -> S::f64s {
+    *from_bytes(cast_slice(&values[at..at + S::F64_LANES]))
+}
+
+/// Writes a vector to `at`.
+#[inline(always)]
+pub(super) fn store<S: Simd>(_: S, values: &mut [f64], at: usize, vector: S::f64s) {
+    *from_bytes_mut(cast_slice_mut(&mut values[at..at + S::F64_LANES])) = vector;
+}
+
+/// Repeats a block for each row of a tile. A loop that the compiler leaves standing would move the tile to memory.
+macro_rules! for_rows {
+    ($row:ident, $body:block) => {{
+        {
+            const $row: usize = 0;
+            $body
+        }
+        {
+            const $row: usize = 1;
+            $body
+        }
+        {
+            const $row: usize = 2;
+            $body
+        }
+        {
+            const $row: usize = 3;
+            $body
+        }
+    }};
+}
+pub(super) use for_rows;
+
+/// Which pairs of a problem whose rows and columns are the same samples count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pairs {
+    /// Every pair i < j once.
+    Unordered,
+    /// All i ≠ j.
+    Ordered,
+}
+
+/// Points and what is subtracted from the logits of each.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    /// The points.
+    pub points: &'a Tiled,
+    /// One a point; infinite for padding.
+    pub bias: &'a Tiled,
+}
+
+/// Logits x_i·y_j - a_i - b_j in base 2 of the tile that begins at (`row`, `column`), -∞ for pairs that do not count.
+#[inline(always)]
+pub(super) fn logits<S: Vectors, const V: usize>(
+    simd: S,
+    (rows, columns): (Side<'_>, Side<'_>),
+    pairs: Pairs,
+    (row, column): (usize, usize),
+) -> [[S::f64s; V]; ROWS] {
+    let lanes = S::F64_LANES;
+    let (row_at, column_at) = (row % CHUNK, column % CHUNK);
+    let row_points = rows.points.chunk(row / CHUNK);
+    let column_points = columns.points.chunk(column / CHUNK);
+    let row_bias = &rows.bias.chunk(row / CHUNK)[row_at..row_at + ROWS];
+    let column_bias = columns.bias.chunk(column / CHUNK);
+    let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
+    for_rows!(R, {
+        let bias = simd.splat_f64s(-row_bias[R]);
+        for v in 0..V {
+            tile[R][v] = simd.sub_f64s(bias, load(simd, column_bias, column_at + v * lanes));
+        }
+    });
+    for (x, y) in row_points.chunks_exact(CHUNK).zip(column_points.chunks_exact(CHUNK)) {
+        let x = &x[row_at..row_at + ROWS];
+        let mut others = [simd.splat_f64s(0.0); V];
+        for v in 0..V {
+            others[v] = load(simd, y, column_at + v * lanes);
+        }
+        for_rows!(R, {
+            let own = simd.splat_f64s(x[R]);
+            for v in 0..V {
+                tile[R][v] = simd.mul_add_f64s(own, others[v], tile[R][v]);
+            }
+        });
+    }
+    if column < row + ROWS && row < column + V * lanes {
+        static LANE: [f64; LINE] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+        let lane = load(simd, &LANE, 0);
+        let excluded = simd.splat_f64s(f64::NEG_INFINITY);
+        for_rows!(R, {
+            for v in 0..V {
+                let own = simd.splat_f64s((row + R) as f64 - (column + v * lanes) as f64);
+                let after = simd.select_f64s(simd.less_than_f64s(own, lane), tile[R][v], excluded);
+                tile[R][v] = match pairs {
+                    Pairs::Unordered => after,
+                    Pairs::Ordered => simd.select_f64s(simd.less_than_f64s(lane, own), tile[R][v], after),
+                };
+            }
+        });
+    }
+    tile
+}
+
+/// Largest |logit| in base 2 with which neither weights nor their sums and normalisers leave the range of normal numbers.
+pub(super) const LARGEST_LOGIT: f64 = 450.0;
+
+/// Logits in base 2 below which a weight counts as 0: products with what is left of them are normal numbers.
+const SMALLEST: f64 = -1000.0;
+
+/// Coefficients of the polynomial of degree 10 that interpolates 2^f at the Chebyshev points of [-1/2, 1/2]. Its relative
+/// error is below 3.2e-16 there.
+const POLYNOMIAL: [f64; 11] = [
+    1.0,
+    0.69314718055995,
+    0.24022650695910097,
+    0.05550410866444772,
+    0.009618129107606888,
+    0.0013333558230164974,
+    0.0001540353044173605,
+    1.5252657260200837e-05,
+    1.321544258792169e-06,
+    1.0208690299958306e-07,
+    7.072585949269223e-09,
+];
+
+/// 2^t for t below 1000, within 3 units in the last place; 0 for t below -1000 and for -∞. Not for NaN.
+///
+/// 2^t = 2^n 2^f with n the integer nearest to t. Cost: ten multiply-adds; the rest are additions and integer operations.
+#[inline(always)]
+pub(super) fn exp2<S: Vectors>(simd: S, t: S::f64s) -> S::f64s {
+    /// Adding 1.5 2^52 leaves the nearest integer in the low bits of the sum.
+    const ROUNDER: f64 = 6755399441055744.0;
+    let rounder = simd.splat_f64s(ROUNDER);
+    let shifted = simd.add_f64s(t, rounder);
+    let f = simd.sub_f64s(t, simd.sub_f64s(shifted, rounder));
+    let mut polynomial = simd.splat_f64s(POLYNOMIAL[10]);
+    let mut k = 10;
+    while k > 0 {
+        k -= 1;
+        polynomial = simd.mul_add_f64s(polynomial, f, simd.splat_f64s(POLYNOMIAL[k]));
+    }
+    let value = simd.times_power_of_two(polynomial, shifted);
+    simd.select_f64s(simd.less_than_f64s(t, simd.splat_f64s(SMALLEST)), simd.splat_f64s(0.0), value)
+}
+
+/// Adds the products of a tile of weights with the payload of its rows to the sums of its columns: for each coordinate
+/// Σ_r `own`[r] `weights`[r].
+#[inline(always)]
+pub(super) fn add_to_columns<S: Vectors, const V: usize>(
+    simd: S,
+    weights: &[[S::f64s; V]; ROWS],
+    own: &[f64],
+    sums: &mut [f64],
+    at: usize,
+) {
+    let lanes = S::F64_LANES;
+    let mut sum = [simd.splat_f64s(0.0); V];
+    for v in 0..V {
+        sum[v] = load(simd, sums, at + v * lanes);
+    }
+    for_rows!(R, {
+        let own = simd.splat_f64s(own[R]);
+        for v in 0..V {
+            sum[v] = simd.mul_add_f64s(own, weights[R][v], sum[v]);
+        }
+    });
+    for v in 0..V {
+        store(simd, sums, at + v * lanes, sum[v]);
+    }
+}
+
+/// Adds the products of a tile of weights with one coordinate of the payload of its columns to what each lane holds of the sums
+/// of its rows.
+#[inline(always)]
+pub(super) fn add_to_rows<S: Vectors, const V: usize>(
+    simd: S,
+    weights: &[[S::f64s; V]; ROWS],
+    others: &[f64],
+    at: usize,
+    lanes_of_rows: &mut [f64],
+) {
+    let lanes = S::F64_LANES;
+    let mut other = [simd.splat_f64s(0.0); V];
+    for v in 0..V {
+        other[v] = load(simd, others, at + v * lanes);
+    }
+    for_rows!(R, {
+        let mut sum = load(simd, lanes_of_rows, R * lanes);
+        for v in 0..V {
+            sum = simd.mul_add_f64s(other[v], weights[R][v], sum);
+        }
+        store(simd, lanes_of_rows, R * lanes, sum);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Exponentials<'a>(&'a [f64], &'a mut [f64]);
+
+    impl Kernel for Exponentials<'_> {
+        #[inline(always)]
+        fn run<S: Vectors, const V: usize>(self, simd: S) {
+            for at in (0..self.0.len()).step_by(S::F64_LANES) {
+                store(simd, self.1, at, exp2(simd, load(simd, self.0, at)));
+            }
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_within_three_units_in_the_last_place_and_vanish_below_the_smallest() {
+        let steps = 1 << 16;
+        for instructions in Instructions::all() {
+            let t: Vec<f64> = (0..steps).map(|k| 2000.0 * (k as f64 / steps as f64 - 0.5)).collect();
+            let mut values = vec![0.0; steps];
+            instructions.run(Exponentials(&t, &mut values));
+            let errors = t.iter().zip(&values).map(|(t, value)| (value - t.exp2()).abs() / t.exp2());
+            let worst = errors.fold(0.0, f64::max);
+            assert!(worst < 3.0 * f64::EPSILON, "{instructions:?}: {worst:e}");
+            let t = [f64::NEG_INFINITY, -1e300, -1000.5, -1e17, 0.0, 1.0, -1.0, -1022.0];
+            let mut values = [1.0; 8];
+            instructions.run(Exponentials(&t, &mut values));
+            assert_eq!(values, [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.5, 0.0], "{instructions:?}");
+        }
+    }
+
+    #[test]
+    fn points_come_back_from_tiles_whatever_their_number() {
+        for (dim, count) in [(1, 2), (3, 31), (2, 32), (5, 70)] {
+            let columns: Vec<f64> = (0..dim * count).map(|k| k as f64).collect();
+            let mut tiled = Tiled::default();
+            tiled.load(dim, &columns, 2.0);
+            let mut back = columns.clone();
+            tiled.add_to(&mut back, -0.5);
+            assert_eq!(back, vec![0.0; dim * count]);
+            assert_eq!(tiled.values().len(), dim * count.div_ceil(CHUNK) * CHUNK);
+        }
+    }
+}
