@@ -3,6 +3,9 @@
 //! `cargo bench --bench population` prints, for layers of d x d, microseconds an evaluation, its flops and their rate, and the
 //! cost of the Jacobian that the stiff method needs.
 
+mod common;
+
+use common::median;
 use contraflow::augment::Sides;
 use contraflow::encoder::{Activation, Network};
 use contraflow::gradient::GivenXFlow;
@@ -10,21 +13,8 @@ use contraflow::loss::{InfonceEuclidean, Loss};
 use contraflow::matrix::Matrix;
 use contraflow::theory::{Population, ViewCovariances};
 use std::hint::black_box;
-use std::time::Instant;
 
-/// Seconds a call, the best of several rounds of about a tenth of a second.
-fn best(mut call: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    call();
-    let rounds = (0.1 / start.elapsed().as_secs_f64().max(1e-7)).ceil() as u32;
-    (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            (0..rounds).for_each(|_| call());
-            start.elapsed().as_secs_f64() / f64::from(rounds)
-        })
-        .fold(f64::INFINITY, f64::min)
-}
+const MEASUREMENTS: usize = 51;
 
 fn main() {
     println!(
@@ -43,7 +33,7 @@ fn main() {
         let (network, parameters) = Network::of_layers(&layers, Activation::Linear);
         let mut flow = GivenXFlow::new(&network);
         let mut out = vec![0.0; parameters.len()];
-        let field = best(|| {
+        let field = median(MEASUREMENTS, || {
             flow.derivative_by(&parameters, |w, image| population.times_x(w, image), &mut out);
             black_box(&out);
         });
@@ -56,7 +46,7 @@ fn main() {
             let mut times_x = total.clone();
             population.times_x(&total, times_x.as_mut_slice());
             let mut out = vec![0.0; n * n];
-            best(|| {
+            median(MEASUREMENTS, || {
                 if let Some(curvature) = population.curvature(&total) {
                     curvature.of_layers(&layers, &times_x, &mut out);
                 }
