@@ -1,0 +1,47 @@
+"""What both peers share: inputs, timing, and how results are handed to the runner."""
+
+import json
+import pathlib
+import statistics
+import time
+
+import numpy as np
+
+TEMPERATURE = 0.1
+SGD_RATE = 0.01
+SGD_BATCH = 128
+SGD_STEPS = 2000
+SGD_SWEEP_STEPS = 1000
+RECORD_EVERY = 10
+TIME_END = 10.0
+RTOL = 1e-6
+ATOL = 1e-8
+
+
+def load(folder, name):
+    """The arrays of inputs_NAME.npz."""
+    with np.load(pathlib.Path(folder) / f"inputs_{name}.npz") as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def median_seconds(call, repeats, shortest=1e-3):
+    """Median seconds of a call over `repeats` measurements after one to warm up; short calls are timed together."""
+    call()
+    start = time.perf_counter()
+    call()
+    calls = max(1, int(np.ceil(shortest / (time.perf_counter() - start))))
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        seconds.append((time.perf_counter() - start) / calls)
+    return statistics.median(seconds)
+
+
+def report(folder, program, workload, variant, threads, seconds, results, **more):
+    """Prints one measurement as a line of JSON and writes what was computed for the runner to compare."""
+    file = pathlib.Path(folder) / f"{program}_{workload}_{variant.replace(' ', '_')}.npz"
+    np.savez(file, **{key: np.asarray(value) for key, value in results.items()})
+    line = {"program": program, "variant": variant, "threads": threads, "seconds": seconds, "results": file.name}
+    print(json.dumps(line | more), flush=True)
