@@ -25,18 +25,22 @@ def load(folder, name):
 
 
 def median_seconds(call, repeats, shortest=1e-3):
-    """Median seconds of a call over `repeats` measurements after one to warm up; short calls are timed together."""
+    """Median seconds of a call over `repeats` measurements after one call to warm up, and what the last one returned.
+
+    Calls shorter than `shortest` are timed together.
+    """
     call()
-    start = time.perf_counter()
-    call()
-    calls = max(1, int(np.ceil(shortest / (time.perf_counter() - start))))
-    seconds = []
-    for _ in range(repeats):
+    calls, seconds = 1, []
+    while len(seconds) < repeats:
         start = time.perf_counter()
         for _ in range(calls):
-            call()
-        seconds.append((time.perf_counter() - start) / calls)
-    return statistics.median(seconds)
+            result = call()
+        taken = time.perf_counter() - start
+        if not seconds and taken < shortest and calls == 1:
+            calls = int(np.ceil(shortest / taken))
+            continue
+        seconds.append(taken / calls)
+    return statistics.median(seconds), result
 
 
 def report(folder, program, workload, variant, threads, seconds, results, **more):

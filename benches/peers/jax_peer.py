@@ -74,8 +74,8 @@ def loss_and_gradient(variants, count):
     z = jnp.asarray(harness.load(FOLDER, f"loss_{count}")["z"])
     for variant, function in variants.items():
         program, compilation = compiled(jax.value_and_grad(function), z)
-        seconds = harness.median_seconds(lambda: jax.block_until_ready(program(z)), 9 if count > 4096 else 31)
-        loss, gradient = program(z)
+        call = lambda: jax.block_until_ready(program(z))
+        seconds, (loss, gradient) = harness.median_seconds(call, 9 if count > 4096 else 31)
         results = {"loss": loss, "gradient": gradient}
         harness.report(FOLDER, "jax", WORKLOAD, variant, THREADS, seconds, results, compilation=compilation)
 
@@ -133,8 +133,8 @@ def sgd():
         for generator in ("threefry2x32", "rbg"):
             arguments = (jax.random.key(1, impl=generator), weights[0], samples[0], factors[0], variances[0])
             program, compilation = compiled(lambda *a: sgd_run(*a, harness.SGD_STEPS), *arguments)
-            seconds = harness.median_seconds(lambda: jax.block_until_ready(program(*arguments)), 5)
-            results = {"compared": compared, "spectrum": program(*arguments)[1][-1:, 3]}
+            seconds, run = harness.median_seconds(lambda: jax.block_until_ready(program(*arguments)), 5)
+            results = {"compared": compared, "spectrum": run[1][-1:, 3]}
             variant = f"scan {dtype} {generator}"
             seconds /= harness.SGD_STEPS
             harness.report(FOLDER, "jax", WORKLOAD, variant, THREADS, seconds, results, compilation=compilation)
@@ -143,19 +143,17 @@ def sgd():
 def sgd_sweep():
     for dtype in ("float64", "float32"):
         weights, samples, factors, variances, _ = sgd_inputs("sgd_sweep", dtype)
-        for generator in ("threefry2x32", "rbg"):
+        one = lambda *a: sgd_run(*a, harness.SGD_SWEEP_STEPS)
+        by_vmap, by_map = jax.vmap(one), lambda *a: jax.lax.map(lambda run: one(*run), a)
+        variants = (("vmap", by_vmap, "threefry2x32"), ("vmap", by_vmap, "rbg"), ("map", by_map, "threefry2x32"))
+        for name, function, generator in variants:
             keys = jax.random.split(jax.random.key(1, impl=generator), len(weights))
             arguments = (keys, weights, samples, factors, variances)
-            one = lambda *a: sgd_run(*a, harness.SGD_SWEEP_STEPS)
-            mapped = {"vmap": jax.vmap(one), "map": lambda *a: jax.lax.map(lambda b: one(*b), a)}
-            for name, function in mapped.items():
-                program, compilation = compiled(function, *arguments)
-                seconds = harness.median_seconds(lambda: jax.block_until_ready(program(*arguments)), 3)
-                results = {"spectrum": program(*arguments)[1][:, -1, 3]}
-                variant = f"{name} {dtype} {generator}"
-                harness.report(
-                    FOLDER, "jax", WORKLOAD, variant, THREADS, seconds, results, compilation=compilation
-                )
+            program, compilation = compiled(function, *arguments)
+            seconds, run = harness.median_seconds(lambda: jax.block_until_ready(program(*arguments)), 3)
+            results = {"spectrum": run[1][:, -1, 3]}
+            variant = f"{name} {dtype} {generator}"
+            harness.report(FOLDER, "jax", WORKLOAD, variant, THREADS, seconds, results, compilation=compilation)
 
 
 def solve(weights, views, count_evaluation=None):
@@ -192,8 +190,8 @@ def flow():
     inputs = harness.load(FOLDER, "flow")
     weights, views = jnp.asarray(inputs["weights"][0]), jnp.asarray(inputs["views"][0])
     program, compilation = compiled(lambda w, v: solve(w, v).ys, weights, views)
-    seconds = harness.median_seconds(lambda: jax.block_until_ready(program(weights, views)), 5)
-    results = {"weights": program(weights, views)}
+    seconds, ended = harness.median_seconds(lambda: jax.block_until_ready(program(weights, views)), 5)
+    results = {"weights": ended}
     count = evaluations(weights, views)
     harness.report(
         FOLDER, "jax", WORKLOAD, "diffrax tsit5", THREADS, seconds, results, compilation=compilation,
@@ -205,11 +203,11 @@ def flow_sweep():
     inputs = harness.load(FOLDER, "flow_sweep")
     weights, views = jnp.asarray(inputs["weights"]), jnp.asarray(inputs["views"])
     one = lambda w, v: solve(w, v).ys[0]
-    for name, function in {"vmap": jax.vmap(one), "map": lambda *a: jax.lax.map(lambda b: one(*b), a)}.items():
+    for name, function in {"vmap": jax.vmap(one), "map": lambda *a: jax.lax.map(lambda run: one(*run), a)}.items():
         program, compilation = compiled(function, weights, views)
-        seconds = harness.median_seconds(lambda: jax.block_until_ready(program(weights, views)), 1)
-        results = {"weights": program(weights, views)}
-        harness.report(FOLDER, "jax", WORKLOAD, f"diffrax {name}", THREADS, seconds, results, compilation=compilation)
+        seconds, ended = harness.median_seconds(lambda: jax.block_until_ready(program(weights, views)), 3)
+        results, variant = {"weights": ended}, f"diffrax {name}"
+        harness.report(FOLDER, "jax", WORKLOAD, variant, THREADS, seconds, results, compilation=compilation)
 
 
 WORKLOADS = {
