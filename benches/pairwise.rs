@@ -1,41 +1,51 @@
-//! Time of loss and gradient per ordered pair, on one thread, against what the arithmetic of the kernel needs.
+//! Time of loss and gradient per ordered pair, against what the arithmetic of the kernels needs.
 //!
-//! `cargo bench --bench pairwise`. A pair costs 2 d flops for its logit, 2 d for its row and 2 d for its column, and one
-//! exponential of about 40 flops. The machine's limit is measured by a large matrix product in the same process.
+//! `cargo bench --bench pairwise`, in about a minute. First on one thread, with the ratio to the floor: the flops that the
+//! kernel of the loss cannot do without (`common::kernel_flops`) at the rate of a large matrix product in this process. Then
+//! the same gradients on two threads, and one of 65,536 pairs of views on all.
 
 mod common;
 
-use common::{median, normals, on_threads, peak};
-use contraflow::loss::{Loss, Reduction, Workspace};
+use common::{kernel_flops, measurements, normals, on_threads, peak};
+use contraflow::loss::{InfonceEuclidean, Loss, Reduction, Workspace};
 use std::hint::black_box;
 
 const DIM: usize = 16;
-const EXPONENTIAL_FLOPS: f64 = 40.0;
 
-fn main() {
-    on_threads(1, measure);
+/// Best and median seconds of a loss with its gradient.
+fn gradient(loss: &Loss, count: usize, repeats: usize) -> (f64, f64) {
+    let z = normals(2 * count * DIM);
+    let mut gradient = vec![0.0; z.len()];
+    let mut workspace = Workspace::default();
+    let seconds = measurements(repeats, || {
+        black_box(loss.evaluate(&z, DIM, Reduction::Mean, &mut workspace, &mut gradient));
+    });
+    (seconds[0], seconds[seconds.len() / 2])
 }
 
-fn measure() {
-    let limit = peak();
-    println!("matrix product: {:.1} Gflop/s", 1e-9 * limit);
-    let floor = (6.0 * DIM as f64 + EXPONENTIAL_FLOPS) / limit;
-    println!("floor at d = {DIM}: {:.2} ns a pair", 1e9 * floor);
+fn main() {
+    let repeats = |count: usize| (200_000_000 / (count * count)).clamp(5, 101);
+    let limit = on_threads(1, peak);
+    println!("matrix product on one thread: {:.1} Gflop/s", 1e-9 * limit);
     for loss in Loss::examples() {
-        for count in [128, 1024, 4096] {
-            let z = normals(2 * count * DIM);
-            let mut gradient = vec![0.0; z.len()];
-            let mut workspace = Workspace::default();
-            let repeats = 5 + 20_000_000 / (count * count);
-            let seconds = median(repeats.min(201), || {
-                black_box(loss.evaluate(&z, DIM, Reduction::Mean, &mut workspace, &mut gradient));
-            });
-            let pair = seconds / (count * count) as f64;
-            println!(
-                "{loss:?}, N = {count}: {:.2} ns a pair, {:.2} times the floor",
-                1e9 * pair,
-                pair / floor
+        let floor = kernel_flops(&loss, 1, DIM) / limit;
+        println!("{loss:?}: floor {:.2} ns a pair at d = {DIM}", 1e9 * floor);
+        for count in [128, 1024, 2048, 4096, 8192, 16384] {
+            let (best, median) = on_threads(1, || gradient(&loss, count, repeats(count)));
+            let pairs = (count * count) as f64;
+            print!(
+                "  N = {count}: {:.2} ns (best {:.2}), {:.2} times the floor",
+                1e9 * median / pairs,
+                1e9 * best / pairs,
+                median / pairs / floor
             );
+            if count >= 2048 {
+                let (_, shared) = on_threads(2, || gradient(&loss, count, repeats(count)));
+                print!("; two threads are {:.2} times faster", median / shared);
+            }
+            println!();
         }
     }
+    let (best, _) = gradient(&Loss::Euclidean(InfonceEuclidean), 65_536, 1);
+    println!("Eq. 2, N = 65536: {best:.2} s on all threads");
 }

@@ -4,16 +4,15 @@
 //! log size. Beside it stands the slope of the flop counts below at the same sizes, which is what the arithmetic says there, and
 //! the exponent of their leading term. The peak is that of a large matrix product in this process, on as many threads.
 //!
-//! Flops, all of the definition; code that uses a symmetry needs fewer and may seem to come above the peak:
-//! - loss and gradient: N² (6 d + 40), for a pair 2 d for its logit, 2 d for its row, 2 d for its column, 40 for its exponential;
-//!   twice that where the loss is the mean of both directions;
+//! Flops:
+//! - loss and gradient: those of the kernels of tiles, `common::kernel_flops`;
 //! - gradient of L layers of d x d without the loss, 2 N columns: 4 N d² (3 L - 1), forwards, weights and inputs, except the
 //!   gradient of the inputs of the first layer; the time of the loss on the same embeddings is subtracted;
 //! - right-hand side of the population flow: 2 d³ (3 L + 1), as in the bench `population`.
 
 mod common;
 
-use common::{exponent, median, normals, on_threads, peak};
+use common::{exponent, kernel_flops, median, normals, on_threads, peak};
 use contraflow::augment::Sides;
 use contraflow::encoder::{Activation, Network};
 use contraflow::gradient::{GivenXFlow, Objective};
@@ -21,8 +20,6 @@ use contraflow::loss::{InfonceEuclidean, Loss, Reduction, Workspace};
 use contraflow::matrix::Matrix;
 use contraflow::theory::{Population, ViewCovariances};
 use std::hint::black_box;
-
-const EXPONENTIAL_FLOPS: f64 = 40.0;
 
 /// One size: the size, its seconds and its flops.
 struct Point {
@@ -55,8 +52,7 @@ fn kernel(loss: &Loss, count: usize, dim: usize, size: usize) -> Point {
     let z = normals(2 * count * dim);
     let mut gradient = vec![0.0; z.len()];
     let mut workspace = Workspace::default();
-    let directions = if matches!(loss, Loss::Cosine(cosine) if cosine.symmetric) { 2.0 } else { 1.0 };
-    let flops = directions * (count * count) as f64 * (6.0 * dim as f64 + EXPONENTIAL_FLOPS);
+    let flops = kernel_flops(loss, count, dim);
     let seconds = median(repeats(flops / 2e10), || {
         black_box(loss.evaluate(&z, dim, Reduction::Mean, &mut workspace, &mut gradient));
     });

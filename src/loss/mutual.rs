@@ -2,11 +2,11 @@
 //! symmetric cosine loss.
 //!
 //! With kernel values K_ij = 2^t_ij and normalisers n_i of rows and m_j of columns, all sums are formed with the weights
-//! w_ij = K_ij (n_i + m_j). The normalisers need the sums of K first, so K is computed twice and never stored. Where
-//! K is symmetric each pair i < j serves both of its rows.
+//! w_ij = K_ij (n_i + m_j). The normalisers need the sums of K first, so that there are two passes; of K the second keeps what fits
+//! a buffer of fixed size and computes the rest again. Where K is symmetric each pair i < j serves both of its rows.
 //!
-//! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, d the dimension of points and p that of
-//! the payload; memory: a few times N (d + p).
+//! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, 2 d + 20 less where it is kept, d the dimension of
+//! points and p that of the payload; memory: a few times N (d + p), and [`KEPT`] values.
 
 use super::tile::{
     CHUNK, Instructions, Kernel, Pairs, ROWS, Side, Tiled, Vectors, add_to_columns, add_to_rows, exp2,
@@ -57,6 +57,10 @@ impl MutualSide {
         }
     }
 
+    fn largest_dim(&self) -> usize {
+        self.points.dim().max(self.payload().dim())
+    }
+
     fn side(&self) -> Side<'_> {
         Side { points: &self.points, bias: &self.bias }
     }
@@ -72,6 +76,9 @@ pub(super) struct MutualSums {
     parts: Vec<Part>,
 }
 
+/// Kernel values that are kept from the first pass to the second, 4 MiB: those of the first tiles. The others are computed again.
+const KEPT: usize = 1 << 19;
+
 /// What one of several independent parts of the work accumulates. Parts depend on N alone and are added in their order, so
 /// that the bits do not depend on the number of threads.
 #[derive(Debug, Default)]
@@ -84,6 +91,8 @@ struct Part {
     columns: Tiled,
     /// Sums of the rows of a tile, lane by lane.
     lanes: Tiled,
+    /// Kernel values of the first tiles, one tile after the other.
+    kept: Tiled,
 }
 
 /// Independent parts of the work on N points: enough for two threads where a gradient takes long enough to tell them, more
@@ -126,8 +135,10 @@ impl MutualSums {
         share(&mut self.parts, |index, part| {
             part.row_weights.clear(1, count);
             part.column_weights.clear(1, count);
-            let sides = (rows.side(), columns.side());
-            instructions.run(KernelSums { share: (index, shares), sides, pairs, part });
+            // Padding counts: whole tiles are kept.
+            let padded = rows.points.chunks() * CHUNK;
+            part.kept.reserve(1, (KEPT / shares).min(padded * padded));
+            instructions.run(KernelSums { share: (index, shares), sides: (rows, columns), pairs, part });
         });
         for part in &self.parts {
             part.row_weights.add_to(of_rows, 1.0);
@@ -200,7 +211,7 @@ fn tiles(
 
 struct KernelSums<'a> {
     share: (usize, usize),
-    sides: (Side<'a>, Side<'a>),
+    sides: (&'a MutualSide, &'a MutualSide),
     pairs: Pairs,
     part: &'a mut Part,
 }
@@ -208,23 +219,31 @@ struct KernelSums<'a> {
 impl Kernel for KernelSums<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
-        let KernelSums { share, sides, pairs, part } = self;
+        let KernelSums { share, sides: (rows, columns), pairs, part } = self;
         let (row_sums, column_sums) = (part.row_weights.values_mut(), part.column_weights.values_mut());
-        let (lanes, chunks) = (S::F64_LANES, sides.0.points.chunks());
-        let width = V * lanes;
-        for panel in panels(chunks, sides.0.points.dim()) {
+        let (lanes, chunks) = (S::F64_LANES, rows.points.chunks());
+        let (width, sides) = (V * lanes, (rows.side(), columns.side()));
+        let mut kept = part.kept.values_mut().chunks_exact_mut(ROWS * width);
+        for panel in panels(chunks, rows.largest_dim()) {
             for (row, range) in tiles(share, &panel, chunks, pairs, width) {
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
                 for column in range.step_by(width) {
-                    let tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                    let mut tile = logits::<S, V>(simd, sides, pairs, (row, column));
                     let mut of_columns = [simd.splat_f64s(0.0); V];
                     for_rows!(R, {
                         for v in 0..V {
-                            let value = exp2(simd, tile[R][v]);
-                            of_columns[v] = simd.add_f64s(of_columns[v], value);
-                            of_rows[R] = simd.add_f64s(of_rows[R], value);
+                            tile[R][v] = exp2(simd, tile[R][v]);
+                            of_columns[v] = simd.add_f64s(of_columns[v], tile[R][v]);
+                            of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
                         }
                     });
+                    if let Some(kept) = kept.next() {
+                        for_rows!(R, {
+                            for v in 0..V {
+                                store(simd, kept, (R * V + v) * lanes, tile[R][v]);
+                            }
+                        });
+                    }
                     for v in 0..V {
                         let at = column + v * lanes;
                         let sum = simd.add_f64s(load(simd, column_sums, at), of_columns[v]);
@@ -259,7 +278,8 @@ impl Kernel for WeightedSums<'_> {
         let (lanes, chunks) = (S::F64_LANES, row_payload.chunks());
         let lanes_of_rows = &mut part.lanes.values_mut()[..column_dim * ROWS * lanes];
         let width = V * lanes;
-        for panel in panels(chunks, rows.points.dim().max(row_dim)) {
+        let mut kept = part.kept.values().chunks_exact(ROWS * width);
+        for panel in panels(chunks, rows.largest_dim()) {
             for (row, range) in tiles(share, &panel, chunks, pairs, width) {
                 let row_at = row % CHUNK;
                 let own_payload = row_payload.chunk(row / CHUNK);
@@ -267,7 +287,21 @@ impl Kernel for WeightedSums<'_> {
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
                 lanes_of_rows.fill(0.0);
                 for column in range.step_by(width) {
-                    let mut tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                    let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
+                    if let Some(kept) = kept.next() {
+                        for_rows!(R, {
+                            for v in 0..V {
+                                tile[R][v] = load(simd, kept, (R * V + v) * lanes);
+                            }
+                        });
+                    } else {
+                        tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                        for_rows!(R, {
+                            for v in 0..V {
+                                tile[R][v] = exp2(simd, tile[R][v]);
+                            }
+                        });
+                    }
                     let mut of_columns = [simd.splat_f64s(0.0); V];
                     let mut normaliser = [simd.splat_f64s(0.0); V];
                     for v in 0..V {
@@ -277,7 +311,7 @@ impl Kernel for WeightedSums<'_> {
                         let own = simd.splat_f64s(own_normaliser[R]);
                         for v in 0..V {
                             let both = simd.add_f64s(own, normaliser[v]);
-                            tile[R][v] = simd.mul_f64s(exp2(simd, tile[R][v]), both);
+                            tile[R][v] = simd.mul_f64s(tile[R][v], both);
                             of_columns[v] = simd.add_f64s(of_columns[v], tile[R][v]);
                             of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
                         }

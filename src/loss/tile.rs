@@ -15,7 +15,7 @@ pub(super) const ROWS: usize = 4;
 pub(super) const CHUNK: usize = 32;
 
 /// Dimension of points or payload beyond which large matrix products are faster than tiles.
-const LARGEST_DIM: usize = 256;
+const LARGEST_DIM: usize = 64;
 
 /// Values of a cache line, which no vector should straddle.
 const LINE: usize = 8;
