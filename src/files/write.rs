@@ -44,6 +44,17 @@ pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), File
     flush_folder(folder).map_err(|e| failed("flush its folder (the file itself is written)", &e))
 }
 
+/// Writes a file in place and without waiting for the disk: a reader can see a part of it, and a power failure can lose it.
+///
+/// For files in a folder that gets its name when all of them are written, and whose checksums are kept: what is lost is found.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_directly(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
+    let path = path.as_ref();
+    fs::write(path, bytes).map_err(|e| FileError::io(path, "write", &e))
+}
+
 /// Creates a file with a name that no other writer has.
 fn create_beside(folder: &Path) -> std::io::Result<(PathBuf, File)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
