@@ -525,6 +525,69 @@ fn reproduce_draws_the_experiments_of_the_folder_and_prints_what_they_show() {
 }
 
 #[test]
+fn reproduce_prints_in_order_whatever_is_ready_first() {
+    let place = Place::new();
+    fs::create_dir(place.path("experiments")).unwrap();
+    let flow = "kind = \"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0";
+    let steps = |count: usize| {
+        let text = with(flow, &format!("kind = \"gd\", rate = 1e-3, steps = {count}"));
+        format!("reproduce = true\nclaims = [\"eq-4\"]\n{text}")
+    };
+    // The longer ones are begun first, and are ready last.
+    place.write("experiments/a_long.toml", steps(3000));
+    place.write("experiments/b_short.toml", steps(1));
+    place.write("experiments/c_middle.toml", steps(300));
+    let output = place.call(&["reproduce", "--out", "drawn", "--jobs", "2"]);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    let text = lines(&output).join("\n");
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert!(at("a-long") < at("b-short") && at("b-short") < at("c-middle") && at("c-middle") < at("eq-4"));
+    let said = errors(&output);
+    let runs = |name: &str| said.lines().filter(|line| line.contains(&format!("/12] {name}/"))).count();
+    assert_eq!([runs("a_long"), runs("b_short"), runs("c_middle")], [4, 4, 4], "{said}");
+    // One thread and records that are there: the same words.
+    let again = place.call(&["reproduce", "--out", "drawn", "--jobs", "1"]);
+    assert_eq!(lines(&again), lines(&output));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_reproduce_says_so_and_goes_on() {
+    let place = Place::new();
+    fs::create_dir(place.path("experiments")).unwrap();
+    let flow = "kind = \"flow\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0";
+    let long =
+        with(flow, "kind = \"gd\", rate = 1e-4, steps = 2000").replace("repeats  = 2", "repeats  = 500");
+    place.write("experiments/long.toml", format!("reproduce = true\n{long}"));
+    place.write("experiments/short.toml", format!("reproduce = true\n{GOOD}"));
+    let child = Command::new(env!("CARGO_BIN_EXE_contraflow"))
+        .args(["reproduce", "--out", "drawn"])
+        .current_dir(place.folder.path())
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let records = place.path("drawn/records/long");
+    while !records.exists() || cells(&records).len() < 3 {
+        assert!(Instant::now() < deadline, "no results after a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(status(&output), 130, "{}", errors(&output));
+    assert!(errors(&output).contains("finished runs are kept"), "{}", errors(&output));
+    assert!(lines(&output).is_empty() && !place.path("drawn/long.svg").exists());
+    let kept = cells(&records).len();
+    assert!(kept < 1000, "the signal came before the end");
+    // What was left is done by another call, and what was kept stays.
+    let output = place.call(&["reproduce", "short", "--out", "drawn"]);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    assert_eq!(cells(&records).len(), kept);
+}
+
+#[test]
 fn schema_and_lists_name_every_kind() {
     let place = Place::new();
     let schema = place.call(&["schema"]);

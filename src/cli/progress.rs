@@ -1,6 +1,7 @@
 //! Progress: a bar on a terminal, plain lines elsewhere; always on standard error.
 
-use crate::run::Event;
+use crate::experiment::{Experiment, Plan};
+use crate::run::{Event, Task};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,31 +10,50 @@ pub(super) struct Progress {
     bar: Option<ProgressBar>,
     total: usize,
     done: AtomicUsize,
+    /// Whether a line has to say which experiment it is about.
+    several: bool,
 }
 
 impl Progress {
-    /// For `total` runs under this title, out of `planned`.
-    pub(super) fn new(title: &str, total: usize, planned: usize) -> Self {
-        if total == 0 {
-            eprintln!("{title}: nothing to run, all {planned} are there");
-        } else if !std::io::stderr().is_terminal() {
-            eprintln!("{title}: {total} {}", if total == 1 { "run" } else { "runs" });
+    /// For the runs that `tasks` wait for.
+    pub(super) fn new(tasks: &[Task<'_>]) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        for task in tasks {
+            let (name, waiting, planned) =
+                (&task.experiment().name, task.waiting(), task.experiment().plans.len());
+            for message in task.damage() {
+                eprintln!("{message}; this run is done again");
+            }
+            if waiting == 0 {
+                eprintln!("{name}: nothing to run, all {planned} are there");
+            } else if !terminal {
+                eprintln!("{name}: {waiting} {}", if waiting == 1 { "run" } else { "runs" });
+            }
         }
-        let bar = (total > 0 && std::io::stderr().is_terminal()).then(|| {
+        let total = tasks.iter().map(Task::waiting).sum();
+        let mut names = tasks.iter().filter(|task| task.waiting() > 0).map(|task| &task.experiment().name);
+        let (first, several) = (names.next(), names.next().is_some());
+        let bar = (total > 0 && terminal).then(|| {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta} {wide_msg}");
-            let bar = ProgressBar::new(total as u64).with_prefix(title.to_string());
+            let title = if several { "runs".to_string() } else { first.cloned().unwrap_or_default() };
+            let bar = ProgressBar::new(total as u64).with_prefix(title);
             match style {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }
         });
-        Progress { bar, total, done: AtomicUsize::new(0) }
+        Progress { bar, total, done: AtomicUsize::new(0), several }
     }
 
-    pub(super) fn report(&self, event: &Event<'_>) {
+    /// Tells what happened to a run of `experiment`.
+    pub(super) fn report(&self, experiment: &Experiment, event: &Event<'_>) {
+        let name = |plan: &Plan| match self.several {
+            true => format!("{}/{}", experiment.name, plan.directory_name()),
+            false => plan.directory_name(),
+        };
         let (line, matters) = match event {
             Event::Running { plan, time, wall_seconds } => {
-                let line = format!("{}: at t = {time:.4e} after {wall_seconds:.0} s", plan.directory_name());
+                let line = format!("{}: at t = {time:.4e} after {wall_seconds:.0} s", name(plan));
                 match &self.bar {
                     Some(bar) => bar.set_message(line),
                     None => eprintln!("{line}"),
@@ -41,13 +61,13 @@ impl Progress {
                 return;
             }
             Event::Done { plan, ending, wall_seconds, warnings } => {
-                let mut line = format!("{}: {ending} ({wall_seconds:.2} s)", plan.directory_name());
+                let mut line = format!("{}: {ending} ({wall_seconds:.2} s)", name(plan));
                 for warning in warnings {
                     line += &format!("; warning: {warning}");
                 }
                 (line, !ending.is_finished() || !warnings.is_empty())
             }
-            Event::Broken { plan, message } => (format!("{}: {message}", plan.directory_name()), true),
+            Event::Broken { plan, message } => (format!("{}: {message}", name(plan)), true),
         };
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         match &self.bar {
@@ -60,6 +80,14 @@ impl Progress {
                 }
             }
             None => eprintln!("[{done}/{}] {line}", self.total),
+        }
+    }
+
+    /// Prints something else, out of the way of the bar.
+    pub(super) fn aside(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 

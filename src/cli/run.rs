@@ -4,8 +4,13 @@ use super::progress::Progress;
 use super::verify::check_claims;
 use super::{DONE, FAILED, INTERRUPTED, Run, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
-use crate::run::{self, State, Store, Tally};
+use crate::files::FileError;
+use crate::run::{self, Event, State, Store, Tally, Task};
 use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// What an interrupted call says.
+pub(super) const KEPT: &str = "interrupted; finished runs are kept, and the same command does the others";
 
 pub(super) fn run(arguments: &Run) -> u8 {
     let experiment = match Experiment::read(&arguments.file, &arguments.overrides) {
@@ -17,10 +22,15 @@ pub(super) fn run(arguments: &Run) -> u8 {
     }
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(&experiment.name));
     let store = Store::new(out);
-    let tally = match run_missing(&experiment, &store, arguments.parallel.jobs(), arguments.retry) {
+    let work = [Work { experiment: &experiment, store: &store, summary: true }];
+    let results = run_missing(&work, arguments.parallel.jobs(), arguments.retry, &|_, _| ());
+    let tally = match &results[0] {
         Ok(tally) => tally,
-        Err(status) => return status,
+        Err(status) => return *status,
     };
+    if interrupted() {
+        eprintln!("{KEPT}");
+    }
     for plan in &experiment.plans {
         let state = match store.state(plan) {
             State::Finished => "finished".to_string(),
@@ -34,7 +44,7 @@ pub(super) fn run(arguments: &Run) -> u8 {
         let (failed, planned) = (tally.failed, experiment.plans.len());
         eprintln!("failed: {failed} of {planned}; --retry runs what failed again");
     }
-    status(&tally)
+    status(tally)
 }
 
 /// The exit status of a call that ran plans.
@@ -48,49 +58,65 @@ pub(super) fn status(tally: &Tally) -> u8 {
     }
 }
 
-/// Runs what is missing and writes the summary; an exit status where that was not possible.
-pub(super) fn run_missing(
-    experiment: &Experiment,
-    store: &Store,
-    jobs: usize,
-    retry: bool,
-) -> Result<Tally, u8> {
-    let tally = run_plans(experiment, store, jobs, retry)?;
-    if let Err(error) = run::write_summary(experiment, store) {
-        eprintln!("error: {error}");
-        return Err(FAILED);
-    }
-    if interrupted() {
-        eprintln!("interrupted; finished runs are kept, and the same command does the others");
-    }
-    Ok(tally)
+/// An experiment, and the store that keeps its results.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) experiment: &'a Experiment,
+    pub(super) store: &'a Store,
+    /// Whether a summary is written beside the results.
+    pub(super) summary: bool,
 }
 
-/// Runs what is missing; an exit status where that was not possible.
-pub(super) fn run_plans(
-    experiment: &Experiment,
-    store: &Store,
+/// Runs what is missing of all `work`, as one queue. For each experiment what it came to, or an exit status where it could
+/// not be run; `done` is told the same by the thread that finished it, as soon as it is known.
+pub(super) fn run_missing(
+    work: &[Work<'_>],
     jobs: usize,
     retry: bool,
-) -> Result<Tally, u8> {
-    experiment.check_files().map_err(|problem| refuse(&problem))?;
-    let mut waiting = 0;
-    for plan in &experiment.plans {
-        waiting += usize::from(match store.state(plan) {
-            State::Finished => false,
-            State::Failed(_) => retry,
-            State::Missing => true,
-            State::Damaged(message) => {
-                eprintln!("{message}; this run is done again");
-                true
+    done: &(dyn Fn(usize, &Progress) + Sync),
+) -> Vec<Result<Tally, u8>> {
+    let mut indices = Vec::new();
+    let mut tasks = Vec::new();
+    let mut results = vec![Ok(Tally::default()); work.len()];
+    for (index, Work { experiment, store, .. }) in work.iter().enumerate() {
+        let task = match experiment.check_files() {
+            Ok(()) => Task::new(experiment, store, retry).map_err(|error| {
+                eprintln!("error: {error}");
+                FAILED
+            }),
+            Err(problem) => Err(refuse(&problem)),
+        };
+        match task {
+            Ok(task) => {
+                indices.push(index);
+                tasks.push(task);
             }
-        });
+            Err(status) => results[index] = Err(status),
+        }
     }
-    let progress = Progress::new(&experiment.name, waiting, experiment.plans.len());
-    let tally = run::run(experiment, store, jobs, retry, &interrupted, &|event| progress.report(&event));
+    let progress = Progress::new(&tasks);
+    // What cannot be run has results of earlier calls at most.
+    (0..work.len()).filter(|&index| results[index].is_err()).for_each(|index| done(index, &progress));
+    let results = Mutex::new(results);
+    let report = |task: usize, event: Event<'_>| progress.report(tasks[task].experiment(), &event);
+    let ended = |task: usize, ended: Result<Tally, FileError>| {
+        let (index, Work { experiment, store, summary }) = (indices[task], work[indices[task]]);
+        let ended = ended.and_then(|tally| {
+            if summary {
+                run::write_summary(experiment, store)?;
+            }
+            Ok(tally)
+        });
+        let ended = ended.map_err(|error| {
+            progress.aside(|| eprintln!("error: {error}"));
+            FAILED
+        });
+        if let Ok(mut results) = results.lock() {
+            results[index] = ended;
+        }
+        done(index, &progress);
+    };
+    run::run_all(&tasks, jobs, &interrupted, &report, &ended);
     progress.finish();
-    tally.map_err(|error| {
-        eprintln!("error: {error}");
-        FAILED
-    })
+    results.into_inner().unwrap_or_else(|_| vec![Err(FAILED); work.len()])
 }

@@ -1,6 +1,7 @@
 //! `contraflow verify [CLAIM…]`: the audit.
 
-use super::run::run_plans;
+use super::progress::Progress;
+use super::run::{Work, run_missing};
 use super::{DONE, FAILED, INTERRUPTED, Verify, embedded, interrupted, print_line, refuse};
 use crate::claim::{
     self, Case, Claim, Counterexample, Finding, Level, NeededExperiment, Run, Source, Verdict,
@@ -13,6 +14,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 pub(super) fn verify(arguments: &Verify) -> u8 {
     let claims = match chosen(&arguments.claims) {
@@ -27,11 +29,8 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
         temporary.clone()
     });
     let level = if arguments.level == "full" { Level::Full } else { Level::Quick };
-    let status = match case(&claims, level, &records, &[], arguments.parallel.jobs()) {
-        Ok(case) => {
-            let findings = examine(&claims, &case, arguments.parallel.jobs());
-            report(&claims, &findings, arguments.json, !arguments.claims.is_empty())
-        }
+    let status = match judge(&claims, level, &records, arguments.parallel.jobs()) {
+        Ok(findings) => report(&claims, &findings, arguments.json, !arguments.claims.is_empty()),
         Err(status) => status,
     };
     if arguments.out.is_none() {
@@ -40,25 +39,43 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
     status
 }
 
-/// Judges `claims`, on the complete records of the experiments `present` and on what else they need at the quick level, and
-/// prints the table.
-pub(super) fn judge(claims: &[String], present: &[Experiment], records: &Path, jobs: usize) -> u8 {
-    let claims: Vec<Claim> = claim::all()
-        .into_iter()
-        .filter(|claim| {
-            claims.iter().any(|id| claim.id == id || claim.id.strip_suffix("-corrected") == Some(id))
-        })
+/// Runs what `claims` name and judges them; an exit status where that is not possible.
+fn judge(claims: &[Claim], level: Level, records: &Path, jobs: usize) -> Result<Vec<Finding>, u8> {
+    let needed = needed(claims, level, &[]).map_err(|problem| refuse(&problem))?;
+    let needed: Vec<&Experiment> = needed.iter().filter(|experiment| has_files(experiment)).collect();
+    let stores: Vec<Store> = needed.iter().map(|experiment| store(records, experiment)).collect();
+    let work: Vec<Work<'_>> = needed
+        .iter()
+        .zip(&stores)
+        .map(|(experiment, store)| Work { experiment, store, summary: false })
         .collect();
-    if claims.is_empty() {
-        return DONE;
+    let evidence = Evidence::new(&work);
+    let results = run_missing(&work, jobs, false, &|index, _: &Progress| evidence.load(index));
+    if interrupted() {
+        eprintln!("interrupted; nothing was judged");
+        return Err(INTERRUPTED);
     }
-    match case(&claims, Level::Quick, records, present, jobs) {
-        Ok(case) => {
-            print_line("");
-            report(&claims, &examine(&claims, &case, jobs), false, false)
-        }
-        Err(status) => status,
-    }
+    // A run that ends early ends for a reason that its claim reads.
+    results.into_iter().collect::<Result<Vec<_>, u8>>()?;
+    Ok(examine(claims, &evidence.case(claims, level), jobs))
+}
+
+/// Prints the table of `claims`, on the records in `evidence`; the exit status says whether they are what the repository
+/// records.
+pub(super) fn table(claims: &[Claim], evidence: Evidence<'_>, jobs: usize) -> u8 {
+    let findings = examine(claims, &evidence.case(claims, Level::Quick), jobs);
+    print_line("");
+    report(claims, &findings, false, false)
+}
+
+/// The claims that `experiments` are evidence for, with their corrections.
+pub(super) fn claims_of(experiments: &[Experiment]) -> Vec<Claim> {
+    let named =
+        |id: &str| experiments.iter().flat_map(|experiment| &experiment.claims).any(|claim| claim == id);
+    claim::all()
+        .into_iter()
+        .filter(|claim| named(claim.id) || claim.id.strip_suffix("-corrected").is_some_and(named))
+        .collect()
 }
 
 /// The claims of these names, or all.
@@ -89,50 +106,71 @@ pub(super) fn check_claims(experiment: &Experiment) -> Result<(), Problem> {
     })
 }
 
-/// Runs what the claims name; an exit status where that is not possible.
-fn case(
+/// The experiments that `claims` want to see the records of, without those that are `present` already.
+pub(super) fn needed(
     claims: &[Claim],
     level: Level,
-    records: &Path,
     present: &[Experiment],
-    jobs: usize,
-) -> Result<Case, u8> {
-    let mut needed: Vec<&NeededExperiment> = Vec::new();
+) -> Result<Vec<Experiment>, Problem> {
+    let mut needed: Vec<Experiment> = Vec::new();
     for wanted in claims.iter().flat_map(|claim| claim.experiments) {
-        if needed.iter().all(|other| other.name != wanted.name) {
-            needed.push(wanted);
+        if present.iter().chain(&needed).all(|other| other.name != wanted.name) {
+            needed.push(parse(wanted, level)?);
         }
     }
-    let mut runs = BTreeMap::new();
-    for wanted in needed {
-        let store = Store::new(records.join(wanted.name));
-        let complete = present.iter().find(|experiment| experiment.name == wanted.name);
-        let read;
-        let experiment = match complete {
-            Some(experiment) => experiment,
-            None => {
-                read = parse(wanted, level).map_err(|problem| refuse(&problem))?;
-                &read
-            }
-        };
-        if let Some(path) = experiment.missing_files().first() {
-            eprintln!("{}: skipped, for {} is not there", wanted.name, path.display());
-            continue;
-        }
-        // A run that ends early ends for a reason that its claim reads.
-        run_plans(experiment, &store, jobs, false)?;
-        if interrupted() {
-            eprintln!("interrupted; nothing was judged");
-            return Err(INTERRUPTED);
-        }
-        match load(experiment, &store) {
-            Ok(all) => {
-                runs.insert(wanted.name, all);
-            }
-            Err(error) => eprintln!("{}: not judged: {error}", wanted.name),
+    Ok(needed)
+}
+
+/// Whether the files that an experiment names are there; says which one is not.
+fn has_files(experiment: &Experiment) -> bool {
+    let missing = experiment.missing_files();
+    if let Some(path) = missing.first() {
+        eprintln!("{}: skipped, for {} is not there", experiment.name, path.display());
+    }
+    missing.is_empty()
+}
+
+/// Where the results of an experiment are among `records`.
+pub(super) fn store(records: &Path, experiment: &Experiment) -> Store {
+    Store::new(records.join(&experiment.name))
+}
+
+/// The records of experiments, read as they become complete.
+pub(super) struct Evidence<'a> {
+    work: &'a [Work<'a>],
+    runs: Mutex<BTreeMap<String, Result<Vec<Run>, FileError>>>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Nothing yet of what `work` will leave.
+    pub(super) fn new(work: &'a [Work<'a>]) -> Self {
+        Evidence { work, runs: Mutex::default() }
+    }
+
+    /// Reads the records of the experiment of this index, which is as complete as it will be.
+    pub(super) fn load(&self, index: usize) {
+        let Work { experiment, store, .. } = self.work[index];
+        let loaded = load(experiment, store);
+        if let Ok(mut runs) = self.runs.lock() {
+            runs.insert(experiment.name.clone(), loaded);
         }
     }
-    Ok(Case { level, runs })
+
+    /// What `claims` are judged on. Says what could not be read.
+    fn case(self, claims: &[Claim], level: Level) -> Case {
+        let mut all = self.runs.into_inner().unwrap_or_default();
+        let mut runs = BTreeMap::new();
+        for wanted in claims.iter().flat_map(|claim| claim.experiments) {
+            match all.remove(wanted.name) {
+                Some(Ok(loaded)) => {
+                    runs.insert(wanted.name, loaded);
+                }
+                Some(Err(error)) => eprintln!("{}: not judged: {error}", wanted.name),
+                None => {}
+            }
+        }
+        Case { level, runs }
+    }
 }
 
 fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem> {

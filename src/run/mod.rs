@@ -1,5 +1,6 @@
 //! Drives dynamics, calls observe between steps, schedules cells, and keeps their results.
 
+mod cost;
 mod finding;
 mod population;
 mod prediction;
@@ -9,8 +10,9 @@ mod simulate;
 mod store;
 mod summary;
 
+pub use cost::cost;
 pub use finding::{figure_array, finding, spectrum_name};
-pub use schedule::{Event, Tally, run};
+pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Simulation, simulate};
 pub use store::{State, Store, StoredRun};

@@ -1,14 +1,15 @@
-//! Many plans on several cores: what is missing runs, what is there stays.
+//! Many plans on several cores, of one or of many experiments: what is missing runs, what is there stays.
 
+use super::cost::cost;
 use super::simulate::simulate;
 use super::store::{State, Store};
 use crate::experiment::{Experiment, Plan};
 use crate::files::FileError;
 use crate::record::Ending;
-use rayon::prelude::*;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// A plan that takes longer says how far it is, so that a stiff one can be told from a dead one.
@@ -66,6 +67,55 @@ impl Tally {
     }
 }
 
+/// An experiment, the store that keeps its results, and what of it is still to be run.
+#[derive(Debug)]
+pub struct Task<'a> {
+    experiment: &'a Experiment,
+    store: &'a Store,
+    waiting: Vec<&'a Plan>,
+    damage: Vec<String>,
+    tally: Tally,
+}
+
+impl<'a> Task<'a> {
+    /// Looks at what `store` holds, and makes its folder where there is none; with `retry`, failed plans are to run again.
+    /// Cost: reads all files of the store.
+    pub fn new(experiment: &'a Experiment, store: &'a Store, retry: bool) -> Result<Task<'a>, FileError> {
+        std::fs::create_dir_all(store.root())
+            .map_err(|error| FileError::io(store.root(), "create the folder", &error))?;
+        store.sweep_leftovers();
+        let mut task =
+            Task { experiment, store, waiting: Vec::new(), damage: Vec::new(), tally: Tally::default() };
+        for plan in &experiment.plans {
+            match store.state(plan) {
+                State::Finished => task.tally.present += 1,
+                State::Failed(_) if !retry => task.tally.failed += 1,
+                State::Failed(_) | State::Missing => task.waiting.push(plan),
+                State::Damaged(message) => {
+                    task.damage.push(message);
+                    task.waiting.push(plan);
+                }
+            }
+        }
+        Ok(task)
+    }
+
+    /// The experiment.
+    pub fn experiment(&self) -> &'a Experiment {
+        self.experiment
+    }
+
+    /// Plans that are to run.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What is wrong with results that have to be written again.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
+    }
+}
+
 /// Runs the plans of `experiment` that `store` lacks, on `jobs` threads; with `retry`, failed ones again.
 ///
 /// Results do not depend on `jobs`. A plan that fails fails alone; a store that cannot be written ends the call.
@@ -78,84 +128,299 @@ pub fn run(
     interrupted: &(dyn Fn() -> bool + Sync),
     report: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Tally, FileError> {
-    std::fs::create_dir_all(store.root())
-        .map_err(|error| FileError::io(store.root(), "create the folder", &error))?;
-    store.sweep_leftovers();
-    let mut tally = Tally::default();
-    let mut waiting = Vec::new();
-    for plan in &experiment.plans {
-        match store.state(plan) {
-            State::Finished => tally.present += 1,
-            State::Failed(_) if !retry => tally.failed += 1,
-            State::Failed(_) | State::Damaged(_) | State::Missing => waiting.push(plan),
+    let task = Task::new(experiment, store, retry)?;
+    let result = Mutex::new(Ok(Tally::default()));
+    let done = |_: usize, ended: Result<Tally, FileError>| {
+        if let Ok(mut result) = result.lock() {
+            *result = ended;
         }
-    }
-    let tally = Mutex::new(tally);
-    let broken_store = Mutex::new(None);
-    let work = |plan: &&Plan| {
-        if interrupted() || broken_store.lock().is_ok_and(|broken| broken.is_some()) {
-            count(&tally, |tally| tally.interrupted += 1);
-            return;
-        }
-        let start = Instant::now();
-        let simulated = catch_unwind(AssertUnwindSafe(|| {
-            let reports = Cell::new(0u64);
-            let watched = |time: f64| {
-                let wall_seconds = start.elapsed().as_secs_f64();
-                if wall_seconds >= SECONDS_BETWEEN_REPORTS * (reports.get() + 1) as f64 {
-                    reports.set(reports.get() + 1);
-                    report(Event::Running { plan, time, wall_seconds });
-                }
-                interrupted()
-            };
-            plan.prepare().map(|prepared| simulate(plan, prepared, &watched))
-        }));
-        let simulation = match simulated {
-            Ok(Ok(simulation)) => simulation,
-            Ok(Err(problem)) => {
-                count(&tally, |tally| tally.failed += 1);
-                report(Event::Broken { plan, message: problem.to_string() });
-                return;
-            }
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-                let message = format!("internal error: {}", text.unwrap_or_default());
-                count(&tally, |tally| tally.failed += 1);
-                report(Event::Broken { plan, message });
-                return;
-            }
-        };
-        if let Ending::Interrupted { .. } = simulation.ending {
-            count(&tally, |tally| tally.interrupted += 1);
-            return;
-        }
-        let wall_seconds = start.elapsed().as_secs_f64();
-        if let Err(error) = store.save(plan, &simulation, wall_seconds) {
-            count(&tally, |tally| tally.interrupted += 1);
-            if let Ok(mut broken) = broken_store.lock() {
-                broken.get_or_insert(error);
-            }
-            return;
-        }
-        let finished = simulation.ending.is_finished();
-        count(&tally, |tally| if finished { tally.finished += 1 } else { tally.failed += 1 });
-        let (ending, warnings) = (simulation.ending, simulation.warnings);
-        report(Event::Done { plan, ending, wall_seconds, warnings });
     };
-    // One plan at a time a thread: plans differ in cost, and an idle core costs more than a lock.
-    match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
-        Ok(pool) => pool.install(|| waiting.par_iter().with_max_len(1).for_each(work)),
-        Err(_) => waiting.iter().for_each(work),
-    }
-    if let Ok(Some(error)) = broken_store.into_inner() {
-        return Err(error);
-    }
-    Ok(tally.into_inner().unwrap_or_default())
+    run_all(&[task], jobs, interrupted, &|_, event| report(event), &done);
+    result.into_inner().unwrap_or_else(|_| Ok(Tally::default()))
 }
 
-fn count(tally: &Mutex<Tally>, change: impl FnOnce(&mut Tally)) {
-    if let Ok(mut tally) = tally.lock() {
-        change(&mut tally);
+/// Runs what waits of all `tasks`, on `jobs` threads: one queue, the plans that take longest first, whatever experiment they
+/// belong to.
+///
+/// `report` and `done` are called with the index of the task, by the threads that do the work. `done` comes once for each
+/// task, as soon as none of its plans is left; an error says why its store could not be written, which ends this task alone.
+/// What `done` does takes the place of a plan: it is the right place for work on the results.
+pub fn run_all(
+    tasks: &[Task<'_>],
+    jobs: usize,
+    interrupted: &(dyn Fn() -> bool + Sync),
+    report: &(dyn Fn(usize, Event<'_>) + Sync),
+    done: &(dyn Fn(usize, Result<Tally, FileError>) + Sync),
+) {
+    let progress: Vec<Mutex<Progress>> = tasks.iter().map(|task| Mutex::new(Progress::new(task))).collect();
+    let queue = queue(tasks);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(entry) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let task = entry.task();
+            let ended = match *entry {
+                Entry::Nothing { .. } => None,
+                Entry::Plan { plan, .. } => {
+                    let idle = interrupted()
+                        || progress[task].lock().is_ok_and(|progress| progress.broken.is_some());
+                    Some(if idle {
+                        Ok(End::Interrupted)
+                    } else {
+                        run_plan(plan, tasks[task].store, interrupted, &|event| report(task, event))
+                    })
+                }
+            };
+            let Ok(mut progress) = progress[task].lock() else { continue };
+            if let Some(ended) = ended {
+                progress.count(ended);
+            }
+            if let Some(result) = progress.result() {
+                drop(progress);
+                done(task, result);
+            }
+        }
+    };
+    // The pool's threads take plans by themselves, one at a time: plans differ in cost. Only the pieces of a product inside a
+    // plan are left for the pool to hand out, so that no thread helps with them before the queue is empty, and none that
+    // waits for a piece begins with another plan.
+    match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
+        Ok(pool) => {
+            pool.broadcast(|_| work());
+        }
+        Err(_) => work(),
+    }
+}
+
+/// What a thread takes from the queue.
+enum Entry<'a> {
+    /// A plan to be run, and what it may cost.
+    Plan { task: usize, plan: &'a Plan, cost: f64 },
+    /// A task that has nothing to run.
+    Nothing { task: usize },
+}
+
+impl Entry<'_> {
+    fn task(&self) -> usize {
+        match *self {
+            Entry::Plan { task, .. } | Entry::Nothing { task } => task,
+        }
+    }
+
+    fn cost(&self) -> f64 {
+        match *self {
+            Entry::Plan { cost, .. } => cost,
+            // Its results can be worked on at once.
+            Entry::Nothing { .. } => f64::INFINITY,
+        }
+    }
+}
+
+/// All there is to do, the longest first: what is started last is short, and no thread waits long for another one at the end.
+fn queue<'a>(tasks: &[Task<'a>]) -> Vec<Entry<'a>> {
+    let mut queue = Vec::new();
+    for (index, task) in tasks.iter().enumerate() {
+        if task.waiting.is_empty() {
+            queue.push(Entry::Nothing { task: index });
+        }
+        queue.extend(task.waiting.iter().map(|plan| Entry::Plan { task: index, plan, cost: cost(plan) }));
+    }
+    queue.sort_by(|a, b| b.cost().total_cmp(&a.cost()));
+    queue
+}
+
+/// How far a task is.
+struct Progress {
+    left: usize,
+    tally: Tally,
+    broken: Option<FileError>,
+}
+
+impl Progress {
+    fn new(task: &Task<'_>) -> Progress {
+        Progress { left: task.waiting.len(), tally: task.tally.clone(), broken: None }
+    }
+
+    fn count(&mut self, ended: Result<End, FileError>) {
+        self.left -= 1;
+        match ended {
+            Ok(End::Finished) => self.tally.finished += 1,
+            Ok(End::Failed) => self.tally.failed += 1,
+            Ok(End::Interrupted) => self.tally.interrupted += 1,
+            Err(error) => {
+                self.tally.interrupted += 1;
+                self.broken.get_or_insert(error);
+            }
+        }
+    }
+
+    /// What the task has come to, where nothing of it is left.
+    fn result(&mut self) -> Option<Result<Tally, FileError>> {
+        (self.left == 0).then(|| self.broken.take().map_or_else(|| Ok(self.tally.clone()), Err))
+    }
+}
+
+/// How one plan ended.
+enum End {
+    Finished,
+    Failed,
+    Interrupted,
+}
+
+/// Runs and stores one plan; an error where the store cannot be written.
+fn run_plan(
+    plan: &Plan,
+    store: &Store,
+    interrupted: &(dyn Fn() -> bool + Sync),
+    report: &dyn Fn(Event<'_>),
+) -> Result<End, FileError> {
+    let start = Instant::now();
+    let simulated = catch_unwind(AssertUnwindSafe(|| {
+        let reports = Cell::new(0u64);
+        let watched = |time: f64| {
+            let wall_seconds = start.elapsed().as_secs_f64();
+            if wall_seconds >= SECONDS_BETWEEN_REPORTS * (reports.get() + 1) as f64 {
+                reports.set(reports.get() + 1);
+                report(Event::Running { plan, time, wall_seconds });
+            }
+            interrupted()
+        };
+        plan.prepare().map(|prepared| simulate(plan, prepared, &watched))
+    }));
+    let simulation = match simulated {
+        Ok(Ok(simulation)) => simulation,
+        Ok(Err(problem)) => {
+            report(Event::Broken { plan, message: problem.to_string() });
+            return Ok(End::Failed);
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            let message = format!("internal error: {}", text.unwrap_or_default());
+            report(Event::Broken { plan, message });
+            return Ok(End::Failed);
+        }
+    };
+    if let Ending::Interrupted { .. } = simulation.ending {
+        return Ok(End::Interrupted);
+    }
+    let wall_seconds = start.elapsed().as_secs_f64();
+    store.save(plan, &simulation, wall_seconds)?;
+    let finished = simulation.ending.is_finished();
+    let (ending, warnings) = (simulation.ending, simulation.warnings);
+    report(Event::Done { plan, ending, wall_seconds, warnings });
+    Ok(if finished { End::Finished } else { End::Failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::path::Path;
+    use std::thread::{self, ThreadId};
+
+    fn experiment(steps: &str) -> Experiment {
+        let text = format!(
+            r#"
+seed     = 1
+data     = {{ kind = "gaussian", dim = 3, samples = 8 }}
+augment  = {{ kind = "isotropic", variance = 0.5, sides = "one" }}
+encoder  = {{ kind = "linear", widths = [3, 3], init = {{ kind = "gaussian", std = 0.5 }} }}
+loss     = {{ kind = "infonce-euclidean" }}
+dynamics = {{ kind = "gd", rate = 0.01, steps = 1 }}
+observe  = {{ times = {{ kind = "linear", count = 1 }}, quantities = ["loss"] }}
+sweep    = {{ "dynamics.steps" = {steps} }}
+"#
+        );
+        Experiment::parse("test.toml", Path::new("."), &text, &[])
+            .unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// Runs all tasks and returns what they came to, in the order in which they were done.
+    fn ended(tasks: &[Task<'_>], jobs: usize) -> Vec<(usize, Result<Tally, FileError>)> {
+        let all = Mutex::new(Vec::new());
+        run_all(tasks, jobs, &|| false, &|_, _| (), &|task, ended| all.lock().unwrap().push((task, ended)));
+        all.into_inner().unwrap()
+    }
+
+    #[test]
+    fn the_longest_plans_come_first_and_what_has_none_is_done_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (experiment("[10, 1000, 20]"), experiment("[15, 2000]"));
+        let stores = ["a", "b", "c"].map(|name| Store::new(folder.path().join(name)));
+        ended(&[Task::new(&b, &stores[2], false).unwrap()], 1);
+        let tasks = [(&a, &stores[0]), (&b, &stores[1]), (&b, &stores[2])]
+            .map(|(experiment, store)| Task::new(experiment, store, false).unwrap());
+        let order: Vec<(usize, String)> = queue(&tasks)
+            .iter()
+            .map(|entry| match entry {
+                Entry::Plan { task, plan, .. } => (*task, plan.assignments[0].value.to_string()),
+                Entry::Nothing { task } => (*task, String::new()),
+            })
+            .collect();
+        let expected = [(2, ""), (1, "2000"), (0, "1000"), (0, "20"), (1, "15"), (0, "10")];
+        assert_eq!(order, expected.map(|(task, steps)| (task, steps.to_string())));
+    }
+
+    #[test]
+    fn every_task_is_done_once_with_what_it_came_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (experiment("[1, 2, 3]"), experiment("[4, 5]"));
+        let stores = ["a", "b"].map(|name| Store::new(folder.path().join(name)));
+        let tasks = || [(&a, &stores[0]), (&b, &stores[1])].map(|(e, s)| Task::new(e, s, false).unwrap());
+        for jobs in [1, 3] {
+            let mut all = ended(&tasks(), jobs);
+            all.sort_by_key(|(task, _)| *task);
+            let tallies: Vec<Tally> = all.into_iter().map(|(_, ended)| ended.unwrap()).collect();
+            let (finished, present) = if jobs == 1 { ([3, 2], [0, 0]) } else { ([0, 0], [3, 2]) };
+            for task in 0..2 {
+                assert_eq!((tallies[task].finished, tallies[task].present), (finished[task], present[task]));
+                assert!(tallies[task].is_complete());
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_ends_its_own_task_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (experiment("[1, 2]"), experiment("[3, 4]"));
+        let stores = ["a", "b"].map(|name| Store::new(folder.path().join(name)));
+        let tasks = [(&a, &stores[0]), (&b, &stores[1])].map(|(e, s)| Task::new(e, s, false).unwrap());
+        std::fs::remove_dir(stores[0].root()).unwrap();
+        std::fs::write(stores[0].root(), "in the way").unwrap();
+        let mut all = ended(&tasks, 1);
+        all.sort_by_key(|(task, _)| *task);
+        assert!(all[0].1.is_err());
+        assert_eq!(all[1].1.as_ref().unwrap().finished, 2);
+    }
+
+    #[test]
+    fn an_interruption_leaves_what_has_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let experiment = experiment("[1, 2, 3, 4]");
+        let store = Store::new(folder.path().join("a"));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let report = |_: Event<'_>| stop.store(true, Ordering::Relaxed);
+        let tally = run(&experiment, &store, 1, false, &|| stop.load(Ordering::Relaxed), &report).unwrap();
+        assert_eq!((tally.finished, tally.interrupted, tally.is_complete()), (1, 3, false));
+    }
+
+    #[test]
+    fn no_more_threads_work_than_were_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let experiment = experiment("[400, 401, 402, 403, 404, 405, 406, 407]");
+        for jobs in [1, 3] {
+            let store = Store::new(folder.path().join(jobs.to_string()));
+            let threads = Mutex::new(HashSet::<ThreadId>::new());
+            let seen = || {
+                threads.lock().unwrap().insert(thread::current().id());
+                false
+            };
+            run(&experiment, &store, jobs, false, &seen, &|_| ()).unwrap();
+            let threads = threads.into_inner().unwrap();
+            assert!(
+                threads.len() <= jobs && !threads.contains(&thread::current().id()),
+                "{jobs}: {threads:?}"
+            );
+        }
     }
 }
