@@ -44,7 +44,7 @@ pub static DOPRI5: Method = Method {
             69997945.0 / 29380423.0,
         ]],
     },
-    control: Control { exponent: 0.2 - 0.75 * 0.04, beta: 0.04, safety: 0.9, shrink: 0.2, grow: 10.0 },
+    control: Control { exponent: 0.2, beta: 0.04, safety: 0.9, shrink: 0.2, grow: 10.0 },
     stability_interval: 3.3066,
 };
 

@@ -280,7 +280,9 @@ impl Course {
         self.prepared = false;
         self.effort.steps += 1;
         let control = &self.control;
-        let factor = control.safety * error.powf(-control.exponent) * self.previous_error.powf(control.beta);
+        // The memory of the last error calms steps that stability limits, and holds others back.
+        let memory = if self.stiffness.suspects() { self.previous_error.powf(control.beta) } else { 1.0 };
+        let factor = control.safety * error.powf(-control.exponent) * memory;
         let factor = factor.clamp(control.shrink, control.grow);
         // No growth straight after a rejection.
         self.step_size = Some(h * if rejected { factor.min(1.0) } else { factor });

@@ -71,7 +71,7 @@ pub struct Dense {
 pub struct Control {
     /// Exponent of the present error.
     pub exponent: f64,
-    /// Exponent of the previous error (the PI part, against oscillation where stability limits the step).
+    /// Exponent of the previous error where stability is suspected to limit the step: the PI part, against oscillation.
     pub beta: f64,
     /// Factor that keeps the next step on the accepted side.
     pub safety: f64,

@@ -28,6 +28,11 @@ pub struct StiffnessTest {
 }
 
 impl StiffnessTest {
+    /// Whether one of the last few steps came near the end of the stability interval.
+    pub(super) fn suspects(&self) -> bool {
+        self.suspected > 0
+    }
+
     /// Takes note of a step of size `h` and gives how many more steps are now known to have been limited by stability.
     ///
     /// `slopes` are the values of the field at `points`. The steps before the confirmation count when it comes.

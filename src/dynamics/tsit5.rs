@@ -55,7 +55,7 @@ pub static TSIT5: Method = Method {
             2.5,
         ]],
     },
-    control: Control { exponent: 0.2 - 0.75 * 0.04, beta: 0.04, safety: 0.9, shrink: 0.2, grow: 10.0 },
+    control: Control { exponent: 0.2, beta: 0.04, safety: 0.9, shrink: 0.2, grow: 10.0 },
     stability_interval: 3.5068,
 };
 
