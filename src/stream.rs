@@ -54,7 +54,7 @@ impl<'a> BatchStream<'a> {
     }
 
     /// Draws indices without replacement by the first steps of a Fisher-Yates shuffle, then noise.
-    fn fill(&mut self, generator: &mut impl Rng, noise: &mut impl Rng, out: &mut [f64]) {
+    fn fill(&mut self, generator: &mut impl Rng, noise: &mut (impl Rng + Clone), out: &mut [f64]) {
         let dim = self.data.dim;
         let count = self.indices.len() as u32;
         for (k, column) in self.batch.chunks_exact_mut(dim).enumerate() {

@@ -3,9 +3,9 @@
 use crate::data::{VARIANCES, covariance_factor};
 use crate::files;
 use crate::matrix::Matrix;
+use crate::seed::Normals;
 use crate::settings::{Key, Kind, Presence, Problem, Settings, ValueType};
-use rand::{Rng, RngExt};
-use rand_distr::StandardNormal;
+use rand::Rng;
 
 const SIDES: Key = Key {
     name: "sides",
@@ -181,30 +181,33 @@ impl Augmentation {
     }
 
     /// Writes the two views (d x 2N) of `samples` (d x N), with fresh noise from `generator`.
-    pub fn views(&self, samples: &[f64], dim: usize, generator: &mut impl Rng, out: &mut [f64]) {
+    pub fn views(&self, samples: &[f64], dim: usize, generator: &mut (impl Rng + Clone), out: &mut [f64]) {
         let (first, second) = out.split_at_mut(samples.len());
         first.copy_from_slice(samples);
         match self {
             Augmentation::Given(views) => second.copy_from_slice(views),
             Augmentation::Additive { noise, sides } => {
                 second.copy_from_slice(samples);
+                let mut normals = Normals::new(generator.clone());
                 if *sides == Sides::Two {
-                    add_noise(noise, dim, generator, first);
+                    add_noise(noise, dim, &mut normals, first);
                 }
-                add_noise(noise, dim, generator, second);
+                add_noise(noise, dim, &mut normals, second);
+                *generator = normals.into_generator();
             }
         }
     }
 }
 
-fn add_noise(noise: &Noise, dim: usize, generator: &mut impl Rng, columns: &mut [f64]) {
+fn add_noise<R: Rng + Clone>(noise: &Noise, dim: usize, normals: &mut Normals<R>, columns: &mut [f64]) {
+    // Of its own, so that its state stays in registers.
+    let mut own = normals.clone();
     match noise {
         Noise::Diagonal(stds) => {
             for column in columns.chunks_exact_mut(dim) {
                 for (value, std) in column.iter_mut().zip(stds) {
                     if *std > 0.0 {
-                        let draw: f64 = generator.sample(StandardNormal);
-                        *value += std * draw;
+                        *value += std * own.draw();
                     }
                 }
             }
@@ -212,10 +215,11 @@ fn add_noise(noise: &Noise, dim: usize, generator: &mut impl Rng, columns: &mut 
         Noise::Full(factor) => {
             for column in columns.chunks_exact_mut(dim) {
                 for source in factor.column_iter() {
-                    let draw: f64 = generator.sample(StandardNormal);
+                    let draw = own.draw();
                     column.iter_mut().zip(source.iter()).for_each(|(value, f)| *value += draw * f);
                 }
             }
         }
     }
+    *normals = own;
 }
