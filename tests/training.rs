@@ -295,3 +295,78 @@ fn the_subvector_and_the_low_rank_diagonal_projector_train_the_same_network() {
     assert!(distance(&subvector, &diagonal) < 1e-10 * size);
     assert!(distance(&subvector, &other) > 1e-3 * size);
 }
+
+const FRESH_BATCHES: &str = r#"
+seed     = 20
+data     = { kind = "gaussian", dim = 6, samples = 50 }
+augment  = { kind = "isotropic", variance = 0.1, sides = "two" }
+encoder  = { kind = "relu", widths = [6, 5, 4], init = { kind = "gaussian", std = 0.5 } }
+loss     = { kind = "infonce-cosine", temperature = 0.3 }
+dynamics = { kind = "sgd", rate = 0.1, steps = 21, batch = 8 }
+observe  = { times = { kind = "linear", every = 1 }, quantities = ["loss", "spectra"] }
+"#;
+
+#[test]
+fn records_take_the_batch_and_the_loss_of_the_step_that_follows_and_change_no_bit_of_it() {
+    use contraflow::stream::BatchStream;
+
+    // The run by hand, which shares nothing between records and steps.
+    let plan = plan(FRESH_BATCHES, &[]);
+    let prepared = plan.prepare().unwrap();
+    let (data, augmentation) = prepared.source.samples().unwrap();
+    let (loss, reduction) = plan.loss();
+    let mut objective = contraflow::gradient::Objective::new(prepared.network.clone(), loss, reduction);
+    let mut stream = BatchStream::new(data, augmentation, plan.seed, 8);
+    let (mut views, mut theta) = (vec![0.0; 2 * 8 * 6], prepared.parameters.clone());
+    let mut gradient = vec![0.0; theta.len()];
+    let mut losses = Vec::new();
+    for step in 0..21 {
+        stream.views(step, &mut views);
+        losses.push(objective.evaluate(&theta, &views, &mut gradient).loss);
+        theta.iter_mut().zip(&gradient).for_each(|(theta, slope)| *theta -= 0.1 * slope);
+    }
+    stream.probe_views(&mut views);
+    losses.push(objective.value(&theta, &views).loss);
+
+    for (every, quantities) in [
+        (1, r#"["loss", "spectra"]"#),
+        (1, r#"["uniformity", "loss"]"#),
+        (1, r#"["spectra"]"#),
+        (4, r#"["loss"]"#),
+        (21, r#"["loss"]"#),
+    ] {
+        let overrides = [format!("observe.times.every={every}"), format!("observe.quantities={quantities}")];
+        let found = train(FRESH_BATCHES, &overrides.each_ref().map(String::as_str));
+        assert_eq!(found.parameters, theta, "every {every}, {quantities}");
+        if let Some(column) = found.trajectory.columns.get("loss") {
+            let wanted: Vec<f64> = found.trajectory.step.iter().map(|&step| losses[step as usize]).collect();
+            assert_eq!(column.values, wanted, "every {every}, {quantities}");
+        }
+    }
+}
+
+#[test]
+fn records_of_x_leave_the_gradient_of_the_step_as_it_is() {
+    let linear = ["encoder.kind=linear", "loss={ kind = \"infonce-dot\", temperature = 0.5 }"];
+    let with = |quantities: &str| {
+        let quantities = format!("observe.quantities={quantities}");
+        train(FRESH_BATCHES, &[linear[0], linear[1], &quantities]).parameters
+    };
+    let plain = with(r#"["spectra"]"#);
+    assert_eq!(with(r#"["loss", "x"]"#), plain);
+    assert_eq!(with(r#"["loss", "population"]"#), plain);
+}
+
+#[test]
+fn spectra_have_the_same_bits_whether_or_not_singular_vectors_are_recorded_too() {
+    let short = ["dynamics.time_end=3.0", "observe.times.count=3"];
+    let with = |quantities: &str| {
+        let quantities = format!("observe.quantities={quantities}");
+        train(TWO_LAYERS, &[short[0], short[1], &quantities]).trajectory.columns
+    };
+    let (plain, aligned) = (with(r#"["spectra"]"#), with(r#"["spectra", "alignment"]"#));
+    assert!(plain.len() < aligned.len());
+    for (name, column) in &plain {
+        assert_eq!(column, &aligned[name], "{name}");
+    }
+}

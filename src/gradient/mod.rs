@@ -21,6 +21,8 @@ pub struct Objective {
     workspace: Workspace,
     upstream: Vec<f64>,
     downstream: Vec<f64>,
+    /// Whether `upstream` is the gradient at the embeddings of the last call.
+    has_upstream: bool,
 }
 
 impl Objective {
@@ -34,6 +36,7 @@ impl Objective {
             workspace: Workspace::default(),
             upstream: Vec::new(),
             downstream: Vec::new(),
+            has_upstream: false,
         }
     }
 
@@ -46,8 +49,19 @@ impl Objective {
         evaluation
     }
 
+    /// The gradient at the parameters and views that the last call was given, where that was [`Objective::value`]: what
+    /// [`Objective::evaluate`] would write, for a third of its cost. Elsewhere it writes nothing and returns false.
+    pub fn gradient_of_value(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> bool {
+        let has_upstream = self.has_upstream;
+        if has_upstream {
+            self.pull_back(parameters, views, gradient);
+        }
+        has_upstream
+    }
+
     /// Carries the gradient in `upstream` from the embeddings back to the parameters.
     fn pull_back(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) {
+        self.has_upstream = false;
         let n = views.len() / self.network.input_dim();
         for (index, stage) in self.network.stages().iter().enumerate().rev() {
             let outputs = &self.activations.outputs[index];
@@ -122,6 +136,7 @@ impl Objective {
         let embeddings = self.network.output(&self.activations, Output::Embedding);
         self.upstream.resize(embeddings.len(), 0.0);
         let dim = self.network.embedding_dim();
+        self.has_upstream = true;
         self.loss.evaluate(embeddings, dim, self.reduction, &mut self.workspace, &mut self.upstream)
     }
 
@@ -132,6 +147,7 @@ impl Objective {
 
     /// X with G = -W X at `parameters`, for a linear network without bias (X and the loss follow the reduction).
     pub fn x_matrix(&mut self, parameters: &[f64], views: &[f64]) -> (Matrix, Evaluation) {
+        self.has_upstream = false;
         self.network.forward(parameters, views, &mut self.activations);
         let embeddings = self.network.output(&self.activations, Output::Embedding);
         self.loss.x_matrix(

@@ -248,14 +248,16 @@ struct Layer {
     label: String,
     stage: usize,
     weights: Matrix,
-    svd: Svd,
+    values: Vec<f64>,
+    /// Where singular vectors are wanted.
+    svd: Option<Svd>,
     rounding: f64,
     floor: f64,
 }
 
 impl Layer {
     fn known(&self) -> KnownValues<'_> {
-        KnownValues { values: &self.svd.values, rounding: self.rounding, floor: self.floor }
+        KnownValues { values: &self.values, rounding: self.rounding, floor: self.floor }
     }
 }
 
@@ -357,8 +359,8 @@ impl Observer {
         for pair in layers.windows(2).filter(|pair| pair[1].stage == pair[0].stage + 1) {
             let (inner, outer) = (&pair[0], &pair[1]);
             let labels = format!("{}_{}", inner.label, outer.label);
-            if self.wants(Quantity::Alignment) {
-                let alignment = alignment_matrix(&inner.svd, &outer.svd);
+            if let (Some(inner_svd), Some(outer_svd)) = (&inner.svd, &outer.svd) {
+                let alignment = alignment_matrix(inner_svd, outer_svd);
                 let score = alignment_score(&alignment, inner.known(), outer.known());
                 let resolved = resolved_part(inner.known(), outer.known());
                 put_matrix(trajectory, &format!("alignment_{labels}"), &alignment);
@@ -409,12 +411,17 @@ impl Observer {
             .dense_layers()
             .map(|(stage, shape, offset)| {
                 let weights = Network::weights(shape, offset, parameters);
-                let svd = matrix::svd(&weights)?;
+                // Vectors cost half as much again, and values are the same without.
+                let svd = self.wants(Quantity::Alignment).then(|| matrix::svd(&weights)).transpose()?;
+                let values = match &svd {
+                    Some(svd) => svd.values.clone(),
+                    None => matrix::singular_values(&weights)?,
+                };
                 let (rows, columns) = weights.shape();
-                let rounding = f64::EPSILON * rows.max(columns) as f64 * svd.values[0];
+                let rounding = f64::EPSILON * rows.max(columns) as f64 * values[0];
                 let floor = rounding + self.step_error(weights.norm(), rows * columns, step);
                 let label = shape.name.trim_start_matches('W').to_lowercase();
-                Ok(Layer { label, stage, weights, svd, rounding, floor })
+                Ok(Layer { label, stage, weights, values, svd, rounding, floor })
             })
             .collect()
     }
@@ -449,7 +456,7 @@ impl Observer {
                 } else {
                     format!("w{}", layer.label)
                 };
-                (name, layer.svd.values.clone(), layer.floor)
+                (name, layer.values.clone(), layer.floor)
             })
             .collect();
         let all = self.norms(network, parameters, layers, step);
@@ -474,7 +481,7 @@ impl Observer {
 }
 
 fn dense_norm(layer: &Layer) -> (f64, f64) {
-    (layer.svd.values[0], layer.floor)
+    (layer.values[0], layer.floor)
 }
 
 /// The floor of a product of maps with these spectral norms and floors: an error of one reaches it through the norms of

@@ -17,7 +17,7 @@ use crate::record::{Effort, Ending, Trajectory};
 use crate::seed::Stream;
 use crate::stream::{BatchStream, full_batch};
 use crate::theory::{Population, ViewCovariances};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// What a run leaves.
 #[derive(Debug)]
@@ -122,6 +122,48 @@ impl Recorder {
 
 /// Steps limited by stability from which on a run is called stiff: fewer cost less than a change of the method.
 const STIFF_STEPS: u64 = 1000;
+
+/// The batch of one step and the loss on it. A record takes the batch of the step that follows, so that the gradient of that
+/// step finds batch, embeddings and loss as the record left them.
+struct DrawnBatch<'a> {
+    stream: BatchStream<'a>,
+    objective: Objective,
+    /// d x 2N.
+    views: Vec<f64>,
+    /// The step whose batch `views` are, where a record was taken of the state that this step starts from.
+    recorded: Option<u64>,
+}
+
+impl<'a> DrawnBatch<'a> {
+    fn new(stream: BatchStream<'a>, objective: Objective, length: usize) -> Self {
+        DrawnBatch { stream, objective, views: vec![0.0; length], recorded: None }
+    }
+
+    /// Writes the gradient of this step, which starts from `theta`.
+    fn gradient(&mut self, step: u64, theta: &[f64], out: &mut [f64]) {
+        if self.recorded.take() == Some(step) {
+            // Records of X leave other embeddings behind.
+            if !self.objective.gradient_of_value(theta, &self.views, out) {
+                self.objective.evaluate(theta, &self.views, out);
+            }
+        } else {
+            self.stream.views(step, &mut self.views);
+            self.objective.evaluate(theta, &self.views, out);
+        }
+    }
+
+    /// Records the state before the step of this number, of `steps`; after the last one on a batch of its own.
+    fn record(&mut self, snapshot: Snapshot<'_>, steps: u64, recorder: &mut Recorder) {
+        self.recorded = Some(snapshot.step);
+        if snapshot.step == steps {
+            self.stream.probe_views(&mut self.views);
+        } else {
+            self.stream.views(snapshot.step, &mut self.views);
+        }
+        let mut batch = Batch { objective: &mut self.objective, views: &self.views };
+        recorder.record(snapshot, &mut batch, Some(&self.views), None);
+    }
+}
 
 /// What to do where stability and not accuracy limited most steps of an explicit method.
 fn stiffness_advice(effort: &Effort, is_population: bool) -> Option<String> {
@@ -342,23 +384,16 @@ fn on_samples(
             let descent = Descent { rate: *rate, steps: *steps };
             let recorded = recording.steps(*rate, *steps).unwrap_or_default();
             let mut position = Position::new(parameters);
-            let mut stream = BatchStream::new(&data, &augmentation, plan.seed, *batch);
-            let mut observed = BatchStream::new(&data, &augmentation, plan.seed, *batch);
-            let mut batch_views = vec![0.0; 2 * batch * data.dim];
-            let mut observed_views = batch_views.clone();
+            let batches = BatchStream::new(&data, &augmentation, plan.seed, *batch);
+            // A record and the gradient that follows it are closures over one memory.
+            let drawn = RefCell::new(DrawnBatch::new(batches, objective, 2 * batch * data.dim));
             let mut gradient = |step: u64, theta: &[f64], out: &mut [f64]| {
                 clock.set(rate * step as f64);
-                stream.views(step, &mut batch_views);
-                objective.evaluate(theta, &batch_views, out);
+                drawn.borrow_mut().gradient(step, theta, out);
             };
             let ending =
                 descent.run(&mut position, &mut gradient, &recorded, None, interrupted, &mut |snapshot| {
-                    if snapshot.step == *steps {
-                        observed.probe_views(&mut observed_views);
-                    } else {
-                        observed.views(snapshot.step, &mut observed_views);
-                    }
-                    measure(snapshot, &mut recorder, &observed_views, None);
+                    drawn.borrow_mut().record(snapshot, *steps, &mut recorder);
                 });
             parameters = position.theta.clone();
             (ending, position.effort())
