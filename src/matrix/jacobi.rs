@@ -13,7 +13,9 @@
 //!   least squares problems, 1998);
 //! - saves sweeps, for Rᵀ is closer to having orthogonal columns than A.
 //!
-//! Within a sweep the largest remaining column moves to the front (de Rijk, SIAM J. Sci. Stat. Comput. 10, 1989).
+//! A sweep goes by rounds in which every column meets one other (Brent & Luk, The solution of singular-value and symmetric
+//! eigenvalue problems on multiprocessor arrays, SIAM J. Sci. Stat. Comput. 6, 1985): rotations of one round do not wait
+//! for each other, and the angles of eight are computed at once.
 //!
 //! Everything happens on a copy scaled by a power of two that puts the largest entry near 2^480: its square is still
 //! finite, and so is, without loss, that of a column 1e-280 times smaller.
@@ -353,6 +355,30 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
     total(sums)
 }
 
+/// The eight partial sums of a dot product; lengths are multiples of [`LANES`].
+#[inline(always)]
+fn partial_sums(x: &[f64], y: &[f64]) -> [f64; LANES] {
+    let (x, _) = x.as_chunks::<LANES>();
+    let (y, _) = y.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (x, y) in x.iter().zip(y) {
+        for lane in 0..LANES {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    sums
+}
+
+/// The totals of eight partial sums each. A function of its own: inlined, it would pull the loops that fill `sums` apart.
+#[inline(never)]
+fn totals(sums: &[[f64; LANES]; LANES]) -> [f64; LANES] {
+    let mut totals = [0.0; LANES];
+    for (out, sums) in totals.iter_mut().zip(sums) {
+        *out = total(*sums);
+    }
+    totals
+}
+
 #[inline(always)]
 fn total(s: [f64; LANES]) -> f64 {
     ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
@@ -377,36 +403,26 @@ fn subtract_multiple(y: &mut [f64], factor: f64, x: &[f64]) -> f64 {
     total(sums)
 }
 
-/// Replaces (x, y) by (cos·x - sin·y, sin·x + cos·y); lengths are multiples of [`LANES`].
+/// Replaces (x, y) by (cos θ x - sin θ y, sin θ x + cos θ y), for the tangent of θ/2 and the sine of θ; lengths are multiples
+/// of [`LANES`].
+///
+/// The change is added to what was there (Rutishauser, The Jacobi method for real symmetric matrices, Numer. Math. 9, 1966):
+/// a rounded cosine would change the lengths of both columns, and that would add up.
 #[inline(always)]
-fn rotate(x: &mut [f64], y: &mut [f64], cos: f64, sin: f64) {
+fn rotate(x: &mut [f64], y: &mut [f64], half: f64, sin: f64) {
     let (x, _) = x.as_chunks_mut::<LANES>();
     let (y, _) = y.as_chunks_mut::<LANES>();
     for (x, y) in x.iter_mut().zip(y) {
+        // A loop for each result: compilers mix the two up in shorter vectors where one loop makes both.
+        let (mut turned_x, mut turned_y) = ([0.0; LANES], [0.0; LANES]);
         for lane in 0..LANES {
-            let (a, b) = (x[lane], y[lane]);
-            x[lane] = cos * a - sin * b;
-            y[lane] = sin * a + cos * b;
+            turned_x[lane] = x[lane] - sin * (y[lane] + half * x[lane]);
         }
-    }
-}
-
-/// As [`rotate`]; returns the squared norms of the results.
-#[inline(always)]
-fn rotate_and_measure(x: &mut [f64], y: &mut [f64], cos: f64, sin: f64) -> (f64, f64) {
-    let (x, _) = x.as_chunks_mut::<LANES>();
-    let (y, _) = y.as_chunks_mut::<LANES>();
-    let (mut x_sums, mut y_sums) = ([0.0; LANES], [0.0; LANES]);
-    for (x, y) in x.iter_mut().zip(y) {
         for lane in 0..LANES {
-            let (a, b) = (x[lane], y[lane]);
-            x[lane] = cos * a - sin * b;
-            y[lane] = sin * a + cos * b;
-            x_sums[lane] += x[lane] * x[lane];
-            y_sums[lane] += y[lane] * y[lane];
+            turned_y[lane] = y[lane] + sin * (x[lane] - half * y[lane]);
         }
+        (*x, *y) = (turned_x, turned_y);
     }
-    (total(x_sums), total(y_sums))
 }
 
 /// Householder QR with column pivoting of the m x n column-major `a`, m ≥ n.
@@ -497,62 +513,140 @@ fn orthogonalise(
     // Rounding alone leaves cosines of about this size.
     let tolerance = f64::EPSILON * (height as f64).sqrt();
     let n = norms.len();
-    let below = if vectors { height } else { 0 };
+    let used = if vectors { 2 * height } else { height };
     for (norm, column) in norms.iter_mut().zip(columns.chunks_exact(stride)) {
         *norm = root(dot(&column[..height], &column[..height]));
     }
-    for _ in 0..SWEEP_LIMIT {
+    let rounds = rounds(n);
+    let (mut sums, mut more_sums) = ([[0.0; LANES]; LANES], [[0.0; LANES]; LANES]);
+    let mut quiet = 0;
+    for round in 0..SWEEP_LIMIT * rounds {
         let mut rotated = false;
-        for p in 0..n {
-            let mut largest = p;
-            for q in p + 1..n {
-                if norms[q] > norms[largest] {
-                    largest = q;
-                }
+        // Pair 0 of an odd number of columns has one member.
+        for first in (n % 2..rounds.div_ceil(2)).step_by(LANES) {
+            let count = (rounds.div_ceil(2) - first).min(LANES);
+            let mut pairs = [(0, 0); LANES];
+            for (lane, pair) in pairs[..count].iter_mut().enumerate() {
+                *pair = meeting(rounds, round % rounds, first + lane);
             }
-            if largest != p {
-                let (before, after) = columns.split_at_mut(largest * stride);
-                before[p * stride..(p + 1) * stride].swap_with_slice(&mut after[..stride]);
-                norms.swap(p, largest);
+            let pairs = &pairs[..count];
+            let (mut left, mut right) = ([0.0; LANES], [0.0; LANES]);
+            for (lane, &(p, q)) in pairs.iter().enumerate() {
+                let (x, y) = (&columns[p * stride..][..height], &columns[q * stride..][..height]);
+                sums[lane] = partial_sums(x, y);
+                (left[lane], right[lane]) = (norms[p], norms[q]);
             }
-            let (before, after) = columns.split_at_mut((p + 1) * stride);
-            let (x, x_vector) = before[p * stride..].split_at_mut(height);
-            for (y, q) in after.chunks_exact_mut(stride).zip(p + 1..n) {
-                if norms[q] == 0.0 {
-                    continue;
-                }
-                let (y, y_vector) = y.split_at_mut(height);
-                let overlap = dot(x, y);
-                let limit = norms[p] * norms[q];
-                if overlap.abs() <= tolerance * limit {
-                    continue;
-                }
-                rotated = true;
-                let cosine = overlap / limit;
-                // cot 2θ of the rotation that makes the two orthogonal, in ratios that cannot overflow.
-                let cotangent = 0.5 * (norms[q] / norms[p] - norms[p] / norms[q]) / cosine;
-                let tangent = if cotangent.abs() > 1e8 {
-                    0.5 / cotangent
-                } else {
-                    1f64.copysign(cotangent) / (cotangent.abs() + (1.0 + cotangent * cotangent).sqrt())
-                };
-                let cos = 1.0 / (1.0 + tangent * tangent).sqrt();
-                let sin = cos * tangent;
-                let (x_square, y_square) = rotate_and_measure(x, y, cos, sin);
-                norms[p] = root(x_square);
-                norms[q] = root(y_square);
-                rotate(&mut x_vector[..below], &mut y_vector[..below], cos, sin);
+            let (mut half, mut sin) = ([0.0; LANES], [0.0; LANES]);
+            if !rotations(&totals(&sums), &left, &right, tolerance, &mut half, &mut sin) {
+                continue;
+            }
+            rotated = true;
+            for (lane, &(p, q)) in pairs.iter().enumerate() {
+                let (before, after) = columns.split_at_mut(q * stride);
+                let (x, y) = (&mut before[p * stride..][..used], &mut after[..used]);
+                rotate(x, y, half[lane], sin[lane]);
+                sums[lane] = partial_sums(&x[..height], &x[..height]);
+                more_sums[lane] = partial_sums(&y[..height], &y[..height]);
+            }
+            let (left, right) = (roots(&totals(&sums)), roots(&totals(&more_sums)));
+            for (lane, &(p, q)) in pairs.iter().enumerate() {
+                (norms[p], norms[q]) = (left[lane], right[lane]);
             }
         }
-        if !rotated {
+        quiet = if rotated { 0 } else { quiet + 1 };
+        if quiet == rounds {
             return true;
         }
     }
     false
 }
 
+/// Rounds in which each of `n` columns meets each other one once.
+fn rounds(n: usize) -> usize {
+    (n + n % 2).max(2) - 1
+}
+
+/// The columns p < q of a pair of a round: the last column meets one after the other, and around that one pairs lie in a
+/// circle of all others.
+#[inline(always)]
+fn meeting(rounds: usize, round: usize, pair: usize) -> (usize, usize) {
+    if pair == 0 {
+        return (round, rounds);
+    }
+    let up = if round + pair < rounds { round + pair } else { round + pair - rounds };
+    let down = if round >= pair { round - pair } else { round + rounds - pair };
+    (up.min(down), up.max(down))
+}
+
+/// Sines, and tangents of the half angles, of the rotations that make pairs of columns with these dot products and norms orthogonal. False where
+/// all are: an angle of zero.
+#[inline(always)]
+fn rotations(
+    overlaps: &[f64; LANES],
+    left: &[f64; LANES],
+    right: &[f64; LANES],
+    tolerance: f64,
+    half: &mut [f64; LANES],
+    sin: &mut [f64; LANES],
+) -> bool {
+    let mut turning = 0u64;
+    for lane in 0..LANES {
+        let (overlap, p, q) = (overlaps[lane], left[lane], right[lane]);
+        let limit = p * q;
+        let turns = overlap.abs() > tolerance * limit && limit > 0.0;
+        turning |= u64::from(turns);
+        // cot 2θ. Norms are zero or within 2^±490, and the overlap is no smaller than ε of their product: nothing overflows.
+        let cotangent = 0.5 * ((q - p) * (q + p)) / overlap;
+        let size = cotangent.abs();
+        let root = (1.0 + size * size).sqrt();
+        let denominator = if size > 1e8 { 2.0 * size } else { size + root };
+        let tangent = (1.0 / denominator).copysign(cotangent);
+        let cosine = 1.0 / (1.0 + tangent * tangent).sqrt();
+        let sine = cosine * tangent;
+        sin[lane] = if turns { sine } else { 0.0 };
+        half[lane] = if turns { sine / (1.0 + cosine) } else { 0.0 };
+    }
+    turning != 0
+}
+
+/// [`root`] of each.
+#[inline(always)]
+fn roots(squares: &[f64; LANES]) -> [f64; LANES] {
+    let mut roots = [0.0; LANES];
+    for lane in 0..LANES {
+        roots[lane] = root(squares[lane]);
+    }
+    roots
+}
+
 /// The norm of a column with this square; zero where underflow has taken digits.
 #[inline(always)]
 fn root(square: f64) -> f64 {
-    if square < SMALLEST_SQUARE { 0.0 } else { square.sqrt() }
+    // The root first: a choice between two numbers makes no branch.
+    let root = square.sqrt();
+    if square < SMALLEST_SQUARE { 0.0 } else { root }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_rounds_of_a_sweep_each_column_meets_each_other_one_once_and_in_a_round_only_one() {
+        for n in 1..=33 {
+            let mut met = vec![false; n * n];
+            for round in 0..rounds(n) {
+                let mut busy = vec![false; n];
+                for pair in n % 2..rounds(n).div_ceil(2) {
+                    let (p, q) = meeting(rounds(n), round, pair);
+                    assert!(p < q && q < n, "{p} and {q} of {n}");
+                    assert!(!std::mem::replace(&mut met[p * n + q], true), "{p} and {q} of {n} met twice");
+                    for column in [p, q] {
+                        assert!(!std::mem::replace(&mut busy[column], true), "{column} of {n} in two pairs");
+                    }
+                }
+            }
+            assert_eq!(met.iter().filter(|met| **met).count(), n * (n - 1) / 2, "{n}");
+        }
+    }
 }
