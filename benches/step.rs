@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench step` prints microseconds a step of every part on one thread, their sum, and the time of a whole run
 //! over its steps. Parts that belong to a record are divided by the steps between records. All are the best of many rounds:
-//! what another process takes of the machine only adds. A step outside the pairwise kernel needs 4 products of
+//! what another process takes of the machine only adds. A step outside the pairwise kernel needs 5 products of
 //! 16 x 16 with 16 x 256 values and 4096 normals.
 
 use contraflow::dynamics::{Descent, Position};
