@@ -57,12 +57,15 @@ impl<'a> BatchStream<'a> {
     fn fill(&mut self, generator: &mut impl Rng, noise: &mut (impl Rng + Clone), out: &mut [f64]) {
         let dim = self.data.dim;
         let count = self.indices.len() as u32;
-        for (k, column) in self.batch.chunks_exact_mut(dim).enumerate() {
+        for (k, swap) in self.swaps.iter_mut().enumerate() {
             let other = generator.random_range(k as u32..count);
             self.indices.swap(k, other as usize);
-            self.swaps[k] = other;
-            let sample = self.indices[k] as usize;
-            column.copy_from_slice(&self.data.samples[sample * dim..(sample + 1) * dim]);
+            *swap = other;
+        }
+        // In a loop of its own, so that the processor fetches many samples at a time.
+        for (column, &sample) in self.batch.chunks_exact_mut(dim).zip(&self.indices) {
+            let first = sample as usize * dim;
+            column.copy_from_slice(&self.data.samples[first..first + dim]);
         }
         for (k, &other) in self.swaps.iter().enumerate().rev() {
             self.indices.swap(k, other as usize);

@@ -23,13 +23,24 @@ pub struct Objective {
     downstream: Vec<f64>,
     /// Whether `upstream` is the gradient at the embeddings of the last call.
     has_upstream: bool,
+    /// For linear layers without biases: their products, through which a batch goes in one step.
+    layers: Option<LinearLayers>,
+    /// Embeddings that came that way.
+    embeddings: Vec<f64>,
+    /// Whether the last ones did.
+    went_at_once: bool,
 }
 
 impl Objective {
     /// The loss `loss` of the embeddings of `network`.
     pub fn new(network: Network, loss: Loss, reduction: Reduction) -> Self {
+        let layers = (network.stages().len() > 1 && LinearLayers::are_all_of(&network))
+            .then(|| LinearLayers::new(&network));
         Objective {
             network,
+            layers,
+            embeddings: Vec::new(),
+            went_at_once: false,
             loss,
             reduction,
             activations: Activations::default(),
@@ -42,7 +53,8 @@ impl Objective {
 
     /// Loss and gradient at `parameters` for `views` (d x 2N, first views then second); writes the gradient.
     ///
-    /// Cost: the loss's, and 6 n Σ d_l d_{l-1} flops for n = 2N columns. Allocates only when the shape changes.
+    /// Cost: the loss's, and 6 n Σ d_l d_{l-1} flops for n = 2N columns; 4 n d_L d_0 flops and products of layers where these are
+    /// linear, without biases, and nowhere wider than n. Allocates only when the shape changes.
     pub fn evaluate(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> Evaluation {
         let evaluation = self.value(parameters, views);
         self.pull_back(parameters, views, gradient);
@@ -63,6 +75,13 @@ impl Objective {
     fn pull_back(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) {
         self.has_upstream = false;
         let n = views.len() / self.network.input_dim();
+        if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once) {
+            let upstream = View::new(&self.upstream, self.upstream.len() / n, n);
+            let transposed = View::new(views, self.network.input_dim(), n).transpose();
+            product(layers.backward.as_mut_slice(), Destination::Replace, 1.0, upstream, transposed);
+            layers.pull_back(parameters, gradient);
+            return;
+        }
         for (index, stage) in self.network.stages().iter().enumerate().rev() {
             let outputs = &self.activations.outputs[index];
             stage.activation.pull_back(outputs, &mut self.upstream);
@@ -130,33 +149,127 @@ impl Objective {
         }
     }
 
+    /// Computes the embeddings of `views`.
+    fn forward(&mut self, parameters: &[f64], views: &[f64]) {
+        let d = self.network.input_dim();
+        let n = views.len() / d;
+        self.went_at_once = self.layers.as_ref().is_some_and(|layers| layers.largest_width() <= n);
+        if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once) {
+            let (total, _) = layers.multiply(parameters);
+            self.embeddings.resize(total.nrows() * n, 0.0);
+            product(
+                &mut self.embeddings,
+                Destination::Replace,
+                1.0,
+                View::from(total),
+                View::new(views, d, n),
+            );
+        } else {
+            self.network.forward(parameters, views, &mut self.activations);
+        }
+    }
+
     /// The loss alone; leaves the embeddings for [`Objective::embeddings`].
     pub fn value(&mut self, parameters: &[f64], views: &[f64]) -> Evaluation {
-        self.network.forward(parameters, views, &mut self.activations);
-        let embeddings = self.network.output(&self.activations, Output::Embedding);
-        self.upstream.resize(embeddings.len(), 0.0);
-        let dim = self.network.embedding_dim();
+        self.forward(parameters, views);
         self.has_upstream = true;
-        self.loss.evaluate(embeddings, dim, self.reduction, &mut self.workspace, &mut self.upstream)
+        let Objective { network, activations, embeddings, workspace, upstream, .. } = self;
+        let embeddings =
+            if self.went_at_once { embeddings } else { network.output(activations, Output::Embedding) };
+        upstream.resize(embeddings.len(), 0.0);
+        self.loss.evaluate(embeddings, network.embedding_dim(), self.reduction, workspace, upstream)
     }
 
     /// The embeddings (d x 2N) of the last call that was given views.
     pub fn embeddings(&self) -> &[f64] {
-        self.network.output(&self.activations, Output::Embedding)
+        if self.went_at_once {
+            &self.embeddings
+        } else {
+            self.network.output(&self.activations, Output::Embedding)
+        }
     }
 
     /// X with G = -W X at `parameters`, for a linear network without bias (X and the loss follow the reduction).
     pub fn x_matrix(&mut self, parameters: &[f64], views: &[f64]) -> (Matrix, Evaluation) {
         self.has_upstream = false;
-        self.network.forward(parameters, views, &mut self.activations);
-        let embeddings = self.network.output(&self.activations, Output::Embedding);
-        self.loss.x_matrix(
-            embeddings,
-            self.network.embedding_dim(),
-            views,
-            self.reduction,
-            &mut self.workspace,
-        )
+        self.forward(parameters, views);
+        let Objective { network, activations, embeddings, workspace, .. } = self;
+        let embeddings =
+            if self.went_at_once { embeddings } else { network.output(activations, Output::Embedding) };
+        self.loss.x_matrix(embeddings, network.embedding_dim(), views, self.reduction, workspace)
+    }
+}
+
+/// Dense linear layers without biases: their products, and the chain rule from the end-to-end matrix to each.
+#[derive(Debug)]
+struct LinearLayers {
+    /// Rows, columns and offset of each.
+    shapes: Vec<(usize, usize, usize)>,
+    /// W_l … W_1.
+    products: Vec<Matrix>,
+    /// (W_L … W_{l+1})ᵀ times the gradient at the end-to-end matrix; before the chain rule that gradient itself.
+    backward: Matrix,
+    scratch: Matrix,
+}
+
+impl LinearLayers {
+    /// Whether `network` consists of such layers alone.
+    fn are_all_of(network: &Network) -> bool {
+        network.is_linear() && network.dense_layers().count() == network.stages().len()
+    }
+
+    /// Those of `network`, which has no other stages.
+    fn new(network: &Network) -> Self {
+        let shapes: Vec<_> =
+            network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
+        let d = network.input_dim();
+        let products = shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)).collect();
+        LinearLayers { shapes, products, backward: Matrix::zeros(0, 0), scratch: Matrix::zeros(0, 0) }
+    }
+
+    fn largest_width(&self) -> usize {
+        self.shapes.iter().map(|&(rows, columns, _)| rows.max(columns)).max().unwrap_or(0)
+    }
+
+    fn layer<'a>(&self, l: usize, parameters: &'a [f64]) -> View<'a> {
+        let (rows, columns, offset) = self.shapes[l];
+        View::new(&parameters[offset..offset + rows * columns], rows, columns)
+    }
+
+    /// The end-to-end matrix W_L … W_1, and where the gradient at it is to be written.
+    fn multiply(&mut self, parameters: &[f64]) -> (&Matrix, &mut [f64]) {
+        let (rows, columns, offset) = self.shapes[0];
+        let first = &parameters[offset..offset + rows * columns];
+        self.products[0].as_mut_slice().copy_from_slice(first);
+        for l in 1..self.shapes.len() {
+            let layer = self.layer(l, parameters);
+            let (before, after) = self.products.split_at_mut(l);
+            let before = View::from(&before[l - 1]);
+            product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer, before);
+        }
+        let total = &self.products[self.shapes.len() - 1];
+        self.backward.resize_mut(total.nrows(), total.ncols(), 0.0);
+        (total, self.backward.as_mut_slice())
+    }
+
+    /// Carries that gradient back to all layers.
+    fn pull_back(&mut self, parameters: &[f64], out: &mut [f64]) {
+        let d = self.backward.ncols();
+        for l in (0..self.shapes.len()).rev() {
+            let (rows, columns, offset) = self.shapes[l];
+            let target = &mut out[offset..offset + rows * columns];
+            if l == 0 {
+                target.copy_from_slice(self.backward.as_slice());
+            } else {
+                let before = View::from(&self.products[l - 1]).transpose();
+                product(target, Destination::Replace, 1.0, View::from(&self.backward), before);
+                self.scratch.resize_mut(columns, d, 0.0);
+                let transposed = self.layer(l, parameters).transpose();
+                let backward = View::from(&self.backward);
+                product(self.scratch.as_mut_slice(), Destination::Replace, 1.0, transposed, backward);
+                std::mem::swap(&mut self.backward, &mut self.scratch);
+            }
+        }
     }
 }
 
@@ -166,22 +279,17 @@ impl Objective {
 /// The network has dense layers only and no biases. Workspaces live in the value.
 #[derive(Debug)]
 pub struct GivenXFlow {
-    shapes: Vec<(usize, usize, usize)>,
-    /// W_l … W_1.
-    forward: Vec<Matrix>,
-    backward: Matrix,
-    scratch: Matrix,
+    layers: LinearLayers,
 }
 
 impl GivenXFlow {
     /// For the dense layers of `network`.
     pub fn new(network: &Network) -> Self {
-        let shapes: Vec<_> =
-            network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
-        assert_eq!(shapes.len(), network.stages().len(), "a flow under a given X has dense layers only");
-        let d = network.input_dim();
-        let forward = shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)).collect();
-        GivenXFlow { shapes, forward, backward: Matrix::zeros(0, 0), scratch: Matrix::zeros(0, 0) }
+        assert!(
+            LinearLayers::are_all_of(network),
+            "a flow under a given X has linear layers without biases only"
+        );
+        GivenXFlow { layers: LinearLayers::new(network) }
     }
 
     /// Writes the time derivative of all parameters under a fixed X (d x d).
@@ -199,37 +307,8 @@ impl GivenXFlow {
         times_x: impl FnOnce(&Matrix, &mut [f64]),
         out: &mut [f64],
     ) {
-        let layer = |l: usize| {
-            let (rows, columns, offset): (usize, usize, usize) = self.shapes[l];
-            View::new(&parameters[offset..offset + rows * columns], rows, columns)
-        };
-        let depth = self.shapes.len();
-        let (rows, columns, offset) = self.shapes[0];
-        let first = &parameters[offset..offset + rows * columns];
-        self.forward[0].as_mut_slice().copy_from_slice(first);
-        for l in 1..depth {
-            let (before, after) = self.forward.split_at_mut(l);
-            let before = View::from(&before[l - 1]);
-            product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer(l), before);
-        }
-        let total = &self.forward[depth - 1];
-        let d = total.ncols();
-        self.backward.resize_mut(total.nrows(), d, 0.0);
-        times_x(total, self.backward.as_mut_slice());
-        for l in (0..depth).rev() {
-            let (rows, columns, offset) = self.shapes[l];
-            let target = &mut out[offset..offset + rows * columns];
-            if l == 0 {
-                target.copy_from_slice(self.backward.as_slice());
-            } else {
-                let before = View::from(&self.forward[l - 1]).transpose();
-                product(target, Destination::Replace, 1.0, View::from(&self.backward), before);
-                self.scratch.resize_mut(columns, d, 0.0);
-                let transposed = layer(l).transpose();
-                let backward = View::from(&self.backward);
-                product(self.scratch.as_mut_slice(), Destination::Replace, 1.0, transposed, backward);
-                std::mem::swap(&mut self.backward, &mut self.scratch);
-            }
-        }
+        let (total, image) = self.layers.multiply(parameters);
+        times_x(total, image);
+        self.layers.pull_back(parameters, out);
     }
 }

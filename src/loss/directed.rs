@@ -5,12 +5,11 @@
 //! Cost a pair: 2 d + 4 p + 20 flops in multiply-adds, d the dimension of points and p that of the payload; memory: a
 //! few times N (d + p), and [`KEPT`] weights a part.
 
-use super::dot;
 use super::mutual::{panels, parts_of};
 use super::pairwise::{CANCELLATION, Pairwise, PairwiseSums, Row, resize, subtract_own, sum_differences};
 use super::tile::{
-    CHUNK, Instructions, Kernel, LARGEST_LOGIT, Pairs, ROWS, Side, Tiled, Vectors, add_to_columns,
-    add_to_rows, exp2, for_rows, load, logits, store,
+    CHUNK, Instructions, Kernel, LARGEST_LOGIT, Pairs, ROWS, Side, SquaredLengths, Tiled, Vectors,
+    add_to_columns, add_to_rows, exp2, for_rows, load, logits, store,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
@@ -54,15 +53,14 @@ struct Block {
     row: Vec<f64>,
 }
 
-/// The largest Euclidean norm of a column; NaN where a value is.
-fn largest_norm(columns: &[f64], dim: usize) -> f64 {
-    let squares = columns.chunks_exact(dim).map(|column| dot(column, column));
-    squares
-        .fold(
-            0.0,
-            |largest: f64, square| if largest.is_nan() || square <= largest { largest } else { square },
-        )
-        .sqrt()
+/// The length of the longest point; NaN where a value is.
+fn largest_length(instructions: Instructions, points: &Tiled, squares: &mut Tiled) -> f64 {
+    squares.reserve(1, points.count());
+    instructions.run(SquaredLengths { points, squares: squares.values_mut() });
+    let larger = |largest: f64, square: f64| {
+        if largest.is_nan() || square <= largest { largest } else { square }
+    };
+    squares.values().iter().copied().fold(0.0, larger).sqrt()
 }
 
 impl Directed {
@@ -76,13 +74,15 @@ impl Directed {
     ) -> Option<f64> {
         let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
         let scale = problem.scale * std::f64::consts::LOG2_E;
-        let bound = scale.abs() * largest_norm(problem.queries, d) * largest_norm(problem.keys, d);
+        self.queries.load(d, problem.queries, scale);
+        self.keys.load(d, problem.keys, 1.0);
+        let squares = &mut self.bias;
+        let bound = largest_length(instructions, &self.queries, squares)
+            * largest_length(instructions, &self.keys, squares);
         // A NaN is refused too.
         if !(bound <= LARGEST_LOGIT) {
             return None;
         }
-        self.queries.load(d, problem.queries, scale);
-        self.keys.load(d, problem.keys, 1.0);
         self.bias.exclude_padding(n);
         let separate = !std::ptr::eq(problem.row_payload, problem.keys);
         if separate {
@@ -116,9 +116,9 @@ impl Directed {
                 losses.iter().sum()
             }
         };
-        let (first, others) = self.parts.split_first().expect("at least one part");
+        let (first, others) = self.parts.split_first_mut().expect("at least one part");
+        others.iter().for_each(|part| part.columns.add_to(&mut first.columns));
         first.columns.write_to(&mut out.columns, 1.0);
-        others.iter().for_each(|part| part.columns.add_to(&mut out.columns, 1.0));
         Some(losses)
     }
 }
@@ -161,11 +161,9 @@ impl Part {
                 let result = Row::new(block.totals[row], problem.positive_logits[i]);
                 loss += result.loss;
                 *negative_weight = result.negative_weight;
-                for (sum, from) in sum.iter_mut().zip(&block.sums[row * p..(row + 1) * p]) {
-                    *sum = result.normaliser * from;
-                }
+                let sums = &block.sums[row * p..(row + 1) * p];
                 let own = &problem.row_payload[i * p..(i + 1) * p];
-                if subtract_own(sum, own, *negative_weight, tolerated) {
+                if finish_row(sums, own, &result, tolerated, sum) {
                     block.row.clear();
                     block.row.extend(kept_row(&block.kept, row, problem.count));
                     let weights = &block.row;
@@ -181,6 +179,15 @@ impl Part {
         }
         loss
     }
+}
+
+/// Writes the sums of a row times its normaliser, less its own payload; says whether too many digits were lost.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn finish_row(sums: &[f64], own: &[f64], row: &Row, tolerated: f64, out: &mut [f64]) -> bool {
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = row.normaliser * sum;
+    }
+    subtract_own(out, own, row.negative_weight, tolerated)
 }
 
 impl Block {
@@ -227,8 +234,8 @@ impl Kernel for FillBlock<'_> {
         for panel in panels(chunks, p.max(task.keys.points.dim())) {
             for (tile_row, row) in rows.clone().step_by(ROWS).enumerate() {
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
-                lanes_of_rows.fill(0.0);
-                for column in (panel.start * CHUNK..panel.end * CHUNK).step_by(width) {
+                let first_column = panel.start * CHUNK;
+                for column in (first_column..panel.end * CHUNK).step_by(width) {
                     let mut tile =
                         logits::<S, V>(simd, (task.queries, task.keys), Pairs::Ordered, (row, column));
                     let (chunk, at) = (column / CHUNK, column % CHUNK);
@@ -243,7 +250,7 @@ impl Kernel for FillBlock<'_> {
                     });
                     let others = task.row_payload.chunk(chunk).chunks_exact(CHUNK);
                     for (sums, others) in lanes_of_rows.chunks_exact_mut(ROWS * lanes).zip(others) {
-                        add_to_rows(simd, &tile, others, at, sums);
+                        add_to_rows(simd, &tile, others, (at, column == first_column), sums);
                     }
                 }
                 for (r, of_row) in of_rows.into_iter().enumerate() {
@@ -298,6 +305,7 @@ impl Kernel for AddColumns<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dot;
     use super::super::hard_case_points;
     use super::super::pairwise::ColumnSum;
     use super::*;

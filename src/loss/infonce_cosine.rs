@@ -164,7 +164,7 @@ impl InfonceCosine {
             return None;
         }
         let Workspace { mutual, sides: (rows, columns), positive_logits, .. } = workspace;
-        let Workspace { negatives, negative_weight, .. } = workspace;
+        let Workspace { normalisers, negative_weight, .. } = workspace;
         let (first, second) = units.split_at(units.len() / 2);
         let count = first.len() / dim;
         let p = payload.map_or(dim, |(_, p)| p);
@@ -176,37 +176,34 @@ impl InfonceCosine {
         positive_logits.clear();
         positive_logits
             .extend(first.chunks_exact(dim).zip(second.chunks_exact(dim)).map(|(u, v)| dot(u, v) * inverse));
-        let (of_rows, of_columns) = negatives;
-        for sums in [&mut *of_rows, of_columns] {
-            sums.clear();
-            sums.resize(count, 0.0);
-        }
-        mutual.kernel_sums(instructions, (rows, columns), Pairs::Ordered, (of_rows, of_columns));
+        mutual.kernel_sums(instructions, (rows, columns), Pairs::Ordered);
         let mut loss = 0.0;
         negative_weight.clear();
         negative_weight.resize(count, 0.0);
-        for (side, sums) in [(&mut *rows, &*of_rows), (&mut *columns, &*of_columns)] {
-            let results = || sums.iter().zip(&*positive_logits).map(|(sum, logit)| Row::new(*sum, *logit));
-            side.set_normalisers(results().map(|row| row.normaliser));
-            for (weight, row) in negative_weight.iter_mut().zip(results()) {
+        for (side, sums) in [(&mut *rows, mutual.row_weights()), (&mut *columns, mutual.column_weights())] {
+            normalisers.clear();
+            for ((weight, negatives), logit) in negative_weight.iter_mut().zip(sums).zip(&*positive_logits) {
+                let row = Row::new(*negatives, *logit);
+                normalisers.push(row.normaliser);
                 *weight += row.negative_weight;
                 loss += row.loss;
             }
+            side.set_normalisers(normalisers);
         }
         mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered);
         // Each positive pair counts in both directions, and each direction half.
         let (own_first, own_second) = payloads.unwrap_or((first, second));
         let (out_first, out_second) = out.split_at_mut(count * p);
-        for (out, own) in [(&mut *out_first, own_second), (&mut *out_second, own_first)] {
+        let half = 0.5 * inverse;
+        mutual.write_rows(half, out_first);
+        mutual.write_columns(if payload.is_some() { half } else { half / factor }, out_second);
+        for (out, own) in [(out_first, own_second), (out_second, own_first)] {
             for ((out, own), weight) in
                 out.chunks_exact_mut(p).zip(own.chunks_exact(p)).zip(&*negative_weight)
             {
-                out.iter_mut().zip(own).for_each(|(out, own)| *out = -0.5 * inverse * weight * own);
+                out.iter_mut().zip(own).for_each(|(out, own)| *out -= half * weight * own);
             }
         }
-        mutual.add_rows(0.5 * inverse, out_first);
-        let per_payload = if payload.is_some() { 1.0 } else { factor.recip() };
-        mutual.add_columns(0.5 * inverse * per_payload, out_second);
         Some(0.5 * loss)
     }
 

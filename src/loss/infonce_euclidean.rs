@@ -1,6 +1,8 @@
 //! InfoNCE with squared Euclidean distances (Eq. 2), the loss of the paper's theory.
 
-use super::pairwise::{CANCELLATION, ColumnSum, Pairwise, Row, kernel_row, subtract_own, sum_differences};
+use super::pairwise::{
+    CANCELLATION, ColumnSum, Pairwise, Row, kernel_row, resize, subtract_own, sum_differences,
+};
 use super::tile::{Instructions, Pairs};
 use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row};
 use crate::matrix::{Destination, Matrix, View, product};
@@ -75,7 +77,7 @@ fn symmetric_sums(
     // Logits in base 2: distances are those of points longer by this factor.
     let factor = std::f64::consts::LOG2_E.sqrt();
     let Workspace { mutual, sides, embeddings, payload, key_bias, positive_logits, .. } = workspace;
-    let Workspace { pulls, negative_weight, negatives, row, .. } = workspace;
+    let Workspace { pulls, negative_weight, normalisers, row, .. } = workspace;
     let first = &embeddings[..embeddings.len() / 2];
     let count = key_bias.len();
     let p = payload_dim.unwrap_or(dim);
@@ -83,41 +85,32 @@ fn symmetric_sums(
     let side = &mut sides.0;
     side.load(dim, first, factor, payload_dim.map(|p| (centred, p)));
     side.set_half_squares();
-    let (sums, other_sums) = negatives;
-    for sums in [&mut *sums, other_sums] {
-        sums.clear();
-        sums.resize(count, 0.0);
-    }
-    mutual.kernel_sums(instructions, (side, side), Pairs::Unordered, (sums, other_sums));
+    mutual.kernel_sums(instructions, (side, side), Pairs::Unordered);
     negative_weight.clear();
+    normalisers.clear();
     let mut loss = 0.0;
-    for ((sum, other), positive) in sums.iter_mut().zip(&*other_sums).zip(&*positive_logits) {
-        let result = Row::new(*sum + other, *positive);
+    for (negatives, positive) in mutual.row_weights().iter().zip(&*positive_logits) {
+        let result = Row::new(*negatives, *positive);
         let total = result.normaliser.recip();
         if !(total >= SMALLEST_TOTAL && total.is_finite()) {
             return None;
         }
         loss += result.loss;
         negative_weight.push(result.negative_weight);
-        *sum = result.normaliser;
+        normalisers.push(result.normaliser);
     }
-    side.set_normalisers(sums.iter().copied());
+    side.set_normalisers(normalisers);
     mutual.weighted_sums(instructions, (side, side), Pairs::Unordered);
-    let weights = other_sums;
-    weights.fill(0.0);
-    pulls.clear();
-    pulls.resize(p * count, 0.0);
-    let per_payload = if payload_dim.is_some() { 1.0 } else { factor.recip() };
-    mutual.add_rows(per_payload, pulls);
-    mutual.add_columns(per_payload, pulls);
-    mutual.add_weights(weights);
+    resize(pulls, p * count);
+    mutual.write_rows(if payload_dim.is_some() { 1.0 } else { factor.recip() }, pulls);
+    let weights = mutual.row_weights();
     let tolerated = CANCELLATION * (1.0 + largest_logit(key_bias));
     row.resize(count, 0.0);
     for (i, pull) in pulls.chunks_exact_mut(p).enumerate() {
         if subtract_own(pull, &centred[i * p..(i + 1) * p], weights[i], tolerated) {
             kernel_row(first, dim, i, row);
-            for (weight, normaliser) in row.iter_mut().zip(&*sums) {
-                *weight *= sums[i] + normaliser;
+            for (weight, normaliser) in row.iter_mut().zip(&*normalisers) {
+                *weight *= normalisers[i] + normaliser;
             }
             sum_differences(original, p, i, row, 1.0, pull);
         }

@@ -87,7 +87,7 @@ pub struct Workspace {
     sides: (mutual::MutualSide, mutual::MutualSide),
     pulls: Vec<f64>,
     negative_weight: Vec<f64>,
-    negatives: (Vec<f64>, Vec<f64>),
+    normalisers: Vec<f64>,
     embeddings: Vec<f64>,
     payload: Vec<f64>,
     key_bias: Vec<f64>,

@@ -50,11 +50,8 @@ impl MutualSide {
     }
 
     /// Sets the normalisers, one a point.
-    pub fn set_normalisers(&mut self, normalisers: impl Iterator<Item = f64>) {
-        self.normaliser.clear(1, self.points.count());
-        for (to, from) in self.normaliser.values_mut().iter_mut().zip(normalisers) {
-            *to = from;
-        }
+    pub fn set_normalisers(&mut self, normalisers: &[f64]) {
+        self.normaliser.load(1, normalisers, 1.0);
     }
 
     fn largest_dim(&self) -> usize {
@@ -121,13 +118,12 @@ fn share(parts: &mut [Part], work: impl Fn(usize, &mut Part) + Sync) {
 }
 
 impl MutualSums {
-    /// Adds Σ_j K_ij to `of_rows` and Σ_i K_ij to `of_columns`, one a point.
+    /// Forms Σ_j K_ij and Σ_i K_ij, for [`MutualSums::row_weights`] and [`MutualSums::column_weights`].
     pub fn kernel_sums(
         &mut self,
         instructions: Instructions,
         (rows, columns): (&MutualSide, &MutualSide),
         pairs: Pairs,
-        (of_rows, of_columns): (&mut [f64], &mut [f64]),
     ) {
         let count = rows.points.count();
         let shares = parts_of(count);
@@ -140,14 +136,11 @@ impl MutualSums {
             part.kept.reserve(1, (KEPT / shares).min(padded * padded));
             instructions.run(KernelSums { share: (index, shares), sides: (rows, columns), pairs, part });
         });
-        for part in &self.parts {
-            part.row_weights.add_to(of_rows, 1.0);
-            part.column_weights.add_to(of_columns, 1.0);
-        }
+        self.unite(pairs, |part| [&mut part.row_weights, &mut part.column_weights]);
     }
 
-    /// With r and c the payloads of rows and columns: Σ_j w_ij c_j and Σ_j w_ij for each row, Σ_i w_ij r_i and Σ_i w_ij for
-    /// each column. [`MutualSums::add_rows`] and its like tell them.
+    /// With r and c the payloads of rows and columns: forms Σ_j w_ij c_j and Σ_j w_ij for each row, Σ_i w_ij r_i and Σ_i w_ij for
+    /// each column. Of unordered pairs rows get what both get.
     pub fn weighted_sums(
         &mut self,
         instructions: Instructions,
@@ -164,24 +157,42 @@ impl MutualSums {
             part.lanes.reserve(columns.payload().dim(), CHUNK);
             instructions.run(WeightedSums { share: (index, shares), sides: (rows, columns), pairs, part });
         });
+        self.unite(pairs, |part| [&mut part.row_weights, &mut part.column_weights]);
+        self.unite(pairs, |part| [&mut part.rows, &mut part.columns]);
     }
 
-    /// Adds `factor` times the weighted sums of the rows to `sums` (p x N).
-    pub fn add_rows(&self, factor: f64, sums: &mut [f64]) {
-        self.parts.iter().for_each(|part| part.rows.add_to(sums, factor));
+    /// Adds what all parts hold of rows and of columns to what the first holds; for unordered pairs, then the columns to the rows.
+    fn unite(&mut self, pairs: Pairs, of: impl Fn(&mut Part) -> [&mut Tiled; 2]) {
+        let (first, others) = self.parts.split_first_mut().expect("at least one part");
+        let [rows, columns] = of(first);
+        for part in others {
+            let [other_rows, other_columns] = of(part);
+            other_rows.add_to(rows);
+            other_columns.add_to(columns);
+        }
+        if pairs == Pairs::Unordered {
+            columns.add_to(rows);
+        }
+    }
+
+    /// The last sums of kernel values or weights over the columns, one a row.
+    pub fn row_weights(&self) -> &[f64] {
+        self.parts[0].row_weights.points()
+    }
+
+    /// The same over the rows, one a column.
+    pub fn column_weights(&self) -> &[f64] {
+        self.parts[0].column_weights.points()
+    }
+
+    /// Writes `factor` times the weighted sums of the rows to `sums` (p x N).
+    pub fn write_rows(&self, factor: f64, sums: &mut [f64]) {
+        self.parts[0].rows.write_to(sums, factor);
     }
 
     /// The same for columns.
-    pub fn add_columns(&self, factor: f64, sums: &mut [f64]) {
-        self.parts.iter().for_each(|part| part.columns.add_to(sums, factor));
-    }
-
-    /// Adds the weights of each row and of each column, one a point, to `weights`.
-    pub fn add_weights(&self, weights: &mut [f64]) {
-        for part in &self.parts {
-            part.row_weights.add_to(weights, 1.0);
-            part.column_weights.add_to(weights, 1.0);
-        }
+    pub fn write_columns(&self, factor: f64, sums: &mut [f64]) {
+        self.parts[0].columns.write_to(sums, factor);
     }
 }
 
@@ -285,7 +296,10 @@ impl Kernel for WeightedSums<'_> {
                 let own_payload = row_payload.chunk(row / CHUNK);
                 let own_normaliser = &row_normaliser[row..row + ROWS];
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
-                lanes_of_rows.fill(0.0);
+                if range.is_empty() {
+                    continue;
+                }
+                let first_column = range.start;
                 for column in range.step_by(width) {
                     let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
                     if let Some(kept) = kept.next() {
@@ -328,7 +342,7 @@ impl Kernel for WeightedSums<'_> {
                     }
                     let others = column_payload.chunk(chunk).chunks_exact(CHUNK);
                     for (sums, others) in lanes_of_rows.chunks_exact_mut(ROWS * lanes).zip(others) {
-                        add_to_rows(simd, &tile, others, at, sums);
+                        add_to_rows(simd, &tile, others, (at, column == first_column), sums);
                     }
                 }
                 for (sum, of_row) in row_weights[row..row + ROWS].iter_mut().zip(of_rows) {
@@ -353,11 +367,12 @@ mod tests {
     use super::*;
 
     /// Sums of kernel values, of weights and of payloads, for rows and for columns.
-    type Sums = [Vec<f64>; 5];
+    type Sums = [Vec<f64>; 6];
 
     fn by_loops(x: &[f64], y: &[f64], d: usize, pairs: Pairs, normalisers: [&[f64]; 2]) -> (Sums, Sums) {
         let n = x.len() / d;
-        let empty = || [vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n * d], vec![0.0; n * d]];
+        let (points, sums) = (|| vec![0.0; n], || vec![0.0; n * d]);
+        let empty = || [points(), points(), points(), points(), sums(), sums()];
         // Beside each sum its absolute terms.
         let (mut sums, mut terms) = (empty(), empty());
         for i in 0..n {
@@ -373,13 +388,15 @@ mod tests {
                     sums[which][at] += value;
                     terms[which][at] += value.abs();
                 };
+                // Rows of unordered pairs get what both get.
+                let column = |which: usize| if pairs == Pairs::Ordered { which + 1 } else { which };
                 add(0, i, value);
-                add(1, j, value);
+                add(column(0), j, value);
                 add(2, i, weight);
-                add(2, j, weight);
+                add(column(2), j, weight);
                 for k in 0..d {
-                    add(3, i * d + k, weight * b[k]);
-                    add(4, j * d + k, weight * a[k]);
+                    add(4, i * d + k, weight * b[k]);
+                    add(column(4), j * d + k, weight * a[k]);
                 }
             }
         }
@@ -404,26 +421,28 @@ mod tests {
                             rows.set_half_squares();
                             columns.set_half_squares();
                         }
-                        rows.set_normalisers(normalisers.iter().copied());
-                        columns.set_normalisers(second.iter().copied());
-                        let mut sums =
-                            [vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n * d], vec![0.0; n * d]];
-                        let [of_rows, of_columns, weights, row_sums, column_sums] = &mut sums;
+                        rows.set_normalisers(&normalisers);
+                        columns.set_normalisers(&second);
                         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                         pool.install(|| {
                             let mut kernel = MutualSums::default();
                             let sides = (&rows, &columns);
-                            kernel.kernel_sums(instructions, sides, pairs, (of_rows, of_columns));
+                            kernel.kernel_sums(instructions, sides, pairs);
+                            let values = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
                             kernel.weighted_sums(instructions, sides, pairs);
-                            kernel.add_weights(weights);
-                            kernel.add_rows(1.0, row_sums);
-                            kernel.add_columns(1.0, column_sums);
-                        });
-                        sums
+                            let weights = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
+                            let mut sums = [vec![0.0; n * d], vec![0.0; n * d]];
+                            kernel.write_rows(1.0, &mut sums[0]);
+                            kernel.write_columns(1.0, &mut sums[1]);
+                            let ([a, b], [c, d], [e, f]) = (values, weights, sums);
+                            [a, b, c, d, e, f]
+                        })
                     };
                     let sums = run(1);
                     assert_eq!(sums, run(3), "{n} points, {instructions:?}: bits depend on threads");
-                    for (which, sums) in sums.iter().enumerate() {
+                    // Of unordered pairs only rows are told.
+                    let told = |which: &usize| pairs == Pairs::Ordered || which % 2 == 0;
+                    for (which, sums) in sums.iter().enumerate().filter(|(which, _)| told(which)) {
                         for (at, sum) in sums.iter().enumerate() {
                             // Logits are rounded from squares of up to some 40.
                             let tolerance =

@@ -207,13 +207,14 @@ impl Row {
 
 /// Subtracts `weight` times `own`; says whether a coordinate lost more digits than the weights have, where `tolerated` is the
 /// factor by which a sum may be smaller than its terms.
-#[inline]
+#[inline(always)]
 pub(super) fn subtract_own(sum: &mut [f64], own: &[f64], weight: f64, tolerated: f64) -> bool {
     let mut cancelled = false;
     for (s, o) in sum.iter_mut().zip(own) {
-        let terms = s.abs().max((weight * o).abs());
+        let (before, own) = (s.abs(), (weight * o).abs());
         *s -= weight * o;
-        cancelled |= s.abs() * tolerated < terms;
+        let left = s.abs() * tolerated;
+        cancelled |= (left < before) | (left < own);
     }
     cancelled
 }

@@ -57,32 +57,30 @@ impl Tiled {
         self.reserve(dim, columns.len() / dim);
         let tiles = self.values_mut().chunks_exact_mut(dim * CHUNK);
         for (tile, columns) in tiles.zip(columns.chunks(dim * CHUNK)) {
-            for (k, coordinates) in tile.chunks_exact_mut(CHUNK).enumerate() {
-                coordinates[columns.len() / dim..].fill(0.0);
-                for (to, from) in coordinates.iter_mut().zip(columns.iter().skip(k).step_by(dim)) {
-                    *to = factor * from;
-                }
+            if columns.len() < tile.len() {
+                tile.fill(0.0);
             }
+            transpose(columns, dim, tile, CHUNK, factor);
         }
     }
 
-    /// Adds `factor` times the points to the columns of a column-major matrix.
-    pub fn add_to(&self, columns: &mut [f64], factor: f64) {
-        self.visit(columns, |to, from| *to += factor * from);
+    /// Adds the points to those of another matrix of the same shape.
+    pub fn add_to(&self, other: &mut Tiled) {
+        debug_assert_eq!((self.dim, self.count), (other.dim, other.count));
+        other.values_mut().iter_mut().zip(self.values()).for_each(|(to, from)| *to += from);
     }
 
     /// Writes `factor` times the points to the columns of a column-major matrix.
     pub fn write_to(&self, columns: &mut [f64], factor: f64) {
-        self.visit(columns, |to, from| *to = factor * from);
-    }
-
-    #[inline(always)]
-    fn visit(&self, columns: &mut [f64], visit: impl Fn(&mut f64, f64)) {
         let dim = self.dim;
         for (tile, columns) in self.values().chunks_exact(dim * CHUNK).zip(columns.chunks_mut(dim * CHUNK)) {
-            for (l, column) in columns.chunks_exact_mut(dim).enumerate() {
-                for (to, from) in column.iter_mut().zip(tile[l..].iter().step_by(CHUNK)) {
-                    visit(to, *from);
+            if columns.len() == tile.len() {
+                transpose(tile, CHUNK, columns, dim, factor);
+            } else {
+                for (l, column) in columns.chunks_exact_mut(dim).enumerate() {
+                    for (to, from) in column.iter_mut().zip(tile[l..].iter().step_by(CHUNK)) {
+                        *to = factor * from;
+                    }
                 }
             }
         }
@@ -108,6 +106,11 @@ impl Tiled {
         &self.memory[self.start..self.start + self.chunks() * CHUNK * self.dim]
     }
 
+    /// The values of points with one coordinate.
+    pub fn points(&self) -> &[f64] {
+        &self.values()[..self.count]
+    }
+
     /// All values, to be written.
     pub fn values_mut(&mut self) -> &mut [f64] {
         let length = self.chunks() * CHUNK * self.dim;
@@ -119,6 +122,43 @@ impl Tiled {
     pub fn chunk(&self, index: usize) -> &[f64] {
         let size = CHUNK * self.dim;
         &self.values()[index * size..(index + 1) * size]
+    }
+}
+
+/// Writes `factor` times the transpose of columns of `dim` values, each column with one value in every `stride` of `out`.
+///
+/// Blocks of 8 x 8 go through registers: values one by one would wait for their cache lines.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn transpose(columns: &[f64], dim: usize, out: &mut [f64], stride: usize, factor: f64) {
+    const SIDE: usize = 8;
+    let mut blocks = columns.chunks_exact(dim * SIDE);
+    let whole = dim / SIDE * SIDE;
+    for (index, columns) in (&mut blocks).enumerate() {
+        let at = index * SIDE;
+        for k in (0..whole).step_by(SIDE) {
+            let mut block = [[0.0; SIDE]; SIDE];
+            for l in 0..SIDE {
+                block[l].copy_from_slice(&columns[l * dim + k..l * dim + k + SIDE]);
+            }
+            for i in 0..SIDE {
+                let mut line = [0.0; SIDE];
+                for l in 0..SIDE {
+                    line[l] = factor * block[l][i];
+                }
+                out[(k + i) * stride + at..(k + i) * stride + at + SIDE].copy_from_slice(&line);
+            }
+        }
+        for k in whole..dim {
+            for l in 0..SIDE {
+                out[k * stride + at + l] = factor * columns[l * dim + k];
+            }
+        }
+    }
+    let at = columns.len() / dim / SIDE * SIDE;
+    for (l, column) in blocks.remainder().chunks_exact(dim).enumerate() {
+        for (k, x) in column.iter().enumerate() {
+            out[k * stride + at + l] = factor * x;
+        }
     }
 }
 
@@ -364,6 +404,31 @@ pub(super) fn exp2<S: Vectors>(simd: S, t: S::f64s) -> S::f64s {
     simd.select_f64s(simd.less_than_f64s(t, simd.splat_f64s(SMALLEST)), simd.splat_f64s(0.0), value)
 }
 
+/// Writes the squares of the lengths of points, one a point.
+pub(super) struct SquaredLengths<'a> {
+    /// The points.
+    pub points: &'a Tiled,
+    /// One value a point and padding.
+    pub squares: &'a mut [f64],
+}
+
+impl Kernel for SquaredLengths<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        let SquaredLengths { points, squares } = self;
+        for (index, squares) in squares.chunks_exact_mut(CHUNK).enumerate() {
+            for at in (0..CHUNK).step_by(S::F64_LANES) {
+                let mut sum = simd.splat_f64s(0.0);
+                for coordinates in points.chunk(index).chunks_exact(CHUNK) {
+                    let x = load(simd, coordinates, at);
+                    sum = simd.mul_add_f64s(x, x, sum);
+                }
+                store(simd, squares, at, sum);
+            }
+        }
+    }
+}
+
 /// Adds the products of a tile of weights with the payload of its rows to the sums of its columns: for each coordinate
 /// Σ_r `own`[r] `weights`[r].
 #[inline(always)]
@@ -391,13 +456,13 @@ pub(super) fn add_to_columns<S: Vectors, const V: usize>(
 }
 
 /// Adds the products of a tile of weights with one coordinate of the payload of its columns to what each lane holds of the sums
-/// of its rows.
+/// of its rows; where the tile is the first of its rows, these begin.
 #[inline(always)]
 pub(super) fn add_to_rows<S: Vectors, const V: usize>(
     simd: S,
     weights: &[[S::f64s; V]; ROWS],
     others: &[f64],
-    at: usize,
+    (at, begins): (usize, bool),
     lanes_of_rows: &mut [f64],
 ) {
     let lanes = S::F64_LANES;
@@ -406,7 +471,7 @@ pub(super) fn add_to_rows<S: Vectors, const V: usize>(
         other[v] = load(simd, others, at + v * lanes);
     }
     for_rows!(R, {
-        let mut sum = load(simd, lanes_of_rows, R * lanes);
+        let mut sum = if begins { simd.splat_f64s(0.0) } else { load(simd, lanes_of_rows, R * lanes) };
         for v in 0..V {
             sum = simd.mul_add_f64s(other[v], weights[R][v], sum);
         }
@@ -448,13 +513,17 @@ mod tests {
 
     #[test]
     fn points_come_back_from_tiles_whatever_their_number() {
-        for (dim, count) in [(1, 2), (3, 31), (2, 32), (5, 70)] {
+        for (dim, count) in [(1, 2), (3, 31), (2, 32), (5, 70), (8, 64), (17, 33), (16, 40)] {
             let columns: Vec<f64> = (0..dim * count).map(|k| k as f64).collect();
             let mut tiled = Tiled::default();
             tiled.load(dim, &columns, 2.0);
-            let mut back = columns.clone();
-            tiled.add_to(&mut back, -0.5);
-            assert_eq!(back, vec![0.0; dim * count]);
+            let mut twice = Tiled::default();
+            twice.clear(dim, count);
+            tiled.add_to(&mut twice);
+            tiled.add_to(&mut twice);
+            let mut back = vec![f64::NAN; dim * count];
+            twice.write_to(&mut back, 0.25);
+            assert_eq!(back, columns);
             assert_eq!(tiled.values().len(), dim * count.div_ceil(CHUNK) * CHUNK);
         }
     }
