@@ -159,7 +159,7 @@ fn gradients_allocate_nothing_once_their_workspaces_have_grown() {
             }
             let before = allocations();
             objective.evaluate(&parameters, &views, &mut gradient);
-            assert_eq!(allocations() - before, 0, "{loss:?}");
+            assert_eq!(allocations() - before, 0, "{loss:?}, {activation:?}");
         }
     }
 }

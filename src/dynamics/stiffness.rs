@@ -236,8 +236,8 @@ mod tests {
                     checkpoint.stiffness = StiffnessTest::default();
                 }
             }
+            // What it suspects steers the steps too.
             assert_eq!(checkpoint == whole.checkpoint(), !forgets);
-            assert_eq!(checkpoint.state, whole.state());
         }
     }
 }

@@ -479,14 +479,15 @@ fn a_run_interrupted_and_restored_after_every_step_is_the_same_bit_for_bit() {
 
 #[test]
 fn a_checkpoint_without_the_memory_of_the_step_control_would_not_do() {
-    let regression = Regression::new();
-    let mut field = regression.field();
-    let mut integrator = regression.integrator(&TSIT5, 1e-7, ErrorNorm::default());
-    (0..10).for_each(|_| assert_eq!(integrator.step(&mut field), StepResult::Accepted));
+    // The control remembers the last error where stability limits the step, as it does here.
+    let mut field = |t: f64, y: &[f64], out: &mut [f64]| out[0] = -1e4 * (y[0] - t.cos());
+    let fresh = || Integrator::new(&TSIT5, Tolerances::new(1e-5, 1e-5), 0.0, &[1.1], 1.0, NO_LIMIT);
+    let mut integrator = fresh();
+    (0..100).for_each(|_| assert_eq!(integrator.step(&mut field), StepResult::Accepted));
     let mut checkpoint = integrator.checkpoint();
     checkpoint.previous_error *= 0.5;
     (0..5).for_each(|_| assert_eq!(integrator.step(&mut field), StepResult::Accepted));
-    let mut forgetful = regression.integrator(&TSIT5, 1e-7, ErrorNorm::default());
+    let mut forgetful = fresh();
     forgetful.restore(&checkpoint);
     (0..5).for_each(|_| assert_eq!(forgetful.step(&mut field), StepResult::Accepted));
     assert_ne!(integrator.time(), forgetful.time());
@@ -512,7 +513,7 @@ fn the_effort_of_a_standard_problem_is_known() {
         assert_eq!(calls, 2 + (method.stages() as u64 - 1) * (effort.steps + effort.rejected));
         efforts.push((method.name, effort.steps, effort.rejected));
     }
-    assert_eq!(efforts, [("tsit5", 341, 4), ("dopri5", 356, 5), ("dop853", 89, 24)]);
+    assert_eq!(efforts, [("tsit5", 324, 17), ("dopri5", 336, 10), ("dop853", 89, 24)]);
 }
 
 #[test]

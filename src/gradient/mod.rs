@@ -78,7 +78,7 @@ impl Objective {
         if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once) {
             let upstream = View::new(&self.upstream, self.upstream.len() / n, n);
             let transposed = View::new(views, self.network.input_dim(), n).transpose();
-            product(layers.backward.as_mut_slice(), Destination::Replace, 1.0, upstream, transposed);
+            product(&mut layers.backward, Destination::Replace, 1.0, upstream, transposed);
             layers.pull_back(parameters, gradient);
             return;
         }
@@ -208,8 +208,8 @@ struct LinearLayers {
     /// W_l … W_1.
     products: Vec<Matrix>,
     /// (W_L … W_{l+1})ᵀ times the gradient at the end-to-end matrix; before the chain rule that gradient itself.
-    backward: Matrix,
-    scratch: Matrix,
+    backward: Vec<f64>,
+    scratch: Vec<f64>,
 }
 
 impl LinearLayers {
@@ -224,7 +224,7 @@ impl LinearLayers {
             network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
         let d = network.input_dim();
         let products = shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)).collect();
-        LinearLayers { shapes, products, backward: Matrix::zeros(0, 0), scratch: Matrix::zeros(0, 0) }
+        LinearLayers { shapes, products, backward: Vec::new(), scratch: Vec::new() }
     }
 
     fn largest_width(&self) -> usize {
@@ -248,25 +248,25 @@ impl LinearLayers {
             product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer, before);
         }
         let total = &self.products[self.shapes.len() - 1];
-        self.backward.resize_mut(total.nrows(), total.ncols(), 0.0);
-        (total, self.backward.as_mut_slice())
+        self.backward.resize(total.len(), 0.0);
+        (total, &mut self.backward)
     }
 
     /// Carries that gradient back to all layers.
     fn pull_back(&mut self, parameters: &[f64], out: &mut [f64]) {
-        let d = self.backward.ncols();
+        let d = self.products[0].ncols();
         for l in (0..self.shapes.len()).rev() {
             let (rows, columns, offset) = self.shapes[l];
             let target = &mut out[offset..offset + rows * columns];
             if l == 0 {
-                target.copy_from_slice(self.backward.as_slice());
+                target.copy_from_slice(&self.backward);
             } else {
                 let before = View::from(&self.products[l - 1]).transpose();
-                product(target, Destination::Replace, 1.0, View::from(&self.backward), before);
-                self.scratch.resize_mut(columns, d, 0.0);
+                let backward = View::new(&self.backward, rows, d);
+                product(target, Destination::Replace, 1.0, backward, before);
                 let transposed = self.layer(l, parameters).transpose();
-                let backward = View::from(&self.backward);
-                product(self.scratch.as_mut_slice(), Destination::Replace, 1.0, transposed, backward);
+                self.scratch.resize(columns * d, 0.0);
+                product(&mut self.scratch, Destination::Replace, 1.0, transposed, backward);
                 std::mem::swap(&mut self.backward, &mut self.scratch);
             }
         }
