@@ -4,7 +4,7 @@ use super::pairwise::{
     CANCELLATION, ColumnSum, Pairwise, Row, kernel_row, resize, subtract_own, sum_differences,
 };
 use super::tile::{Instructions, Pairs};
-use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row};
+use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row, square_distance};
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
 use crate::settings::Kind;
@@ -44,16 +44,18 @@ impl WeightedCovariances {
 }
 
 /// Copies `columns` (d x 2N) less the mean of its first N columns, on which no difference depends.
-fn centre(columns: &[f64], dim: usize, out: &mut Vec<f64>) {
+fn centre(columns: &[f64], dim: usize, mean: &mut Vec<f64>, out: &mut Vec<f64>) {
     out.clear();
     out.extend_from_slice(columns);
     let first = &columns[..columns.len() / 2];
     let per_sample = 1.0 / (first.len() / dim) as f64;
-    for k in 0..dim {
-        let mean = first.iter().skip(k).step_by(dim).map(|value| value * per_sample).sum::<f64>();
-        for value in out.iter_mut().skip(k).step_by(dim) {
-            *value -= mean;
-        }
+    mean.clear();
+    mean.resize(dim, 0.0);
+    for column in first.chunks_exact(dim) {
+        mean.iter_mut().zip(column).for_each(|(mean, value)| *mean += value * per_sample);
+    }
+    for column in out.chunks_exact_mut(dim) {
+        column.iter_mut().zip(&*mean).for_each(|(value, mean)| *value -= mean);
     }
 }
 
@@ -64,6 +66,30 @@ fn largest_logit(key_bias: &[f64]) -> f64 {
 
 /// A normaliser must not be smaller than this for the fast kernel: weights below 2^-1000 count as 0 there.
 const SMALLEST_TOTAL: f64 = 1e-250;
+
+/// Terms of a sum that are looked at before all of them are summed again.
+const SAMPLED: usize = 64;
+
+/// Writes Σ_j w_j |r_j - r| over as many points r_j as there are weights, coordinate by coordinate.
+fn absolute_differences(payload: &[f64], own: &[f64], weights: &[f64], sums: &mut Vec<f64>) {
+    sums.clear();
+    sums.resize(own.len(), 0.0);
+    for (other, weight) in payload.chunks_exact(own.len()).zip(weights) {
+        for ((sum, r), o) in sums.iter_mut().zip(other).zip(own) {
+            *sum += weight * (r - o).abs();
+        }
+    }
+}
+
+/// Whether a coordinate's absolute terms, of which `differences` sums some, may be too small against the numbers that were
+/// subtracted to form `pull`.
+fn are_small(pull: &[f64], own: &[f64], weight: f64, differences: &[f64], tolerated: f64) -> bool {
+    pull.iter().zip(own).zip(differences).any(|((pull, own), differences)| {
+        let subtracted = weight * own;
+        let terms = (pull + subtracted).abs().max(subtracted.abs());
+        pull.abs().max(*differences) * tolerated < terms
+    })
+}
 
 /// The sums by the kernel that computes each exponential of the symmetric matrix for both of its rows; nothing where a sample has
 /// all others, its own pair too, so far away that its weights leave the range of numbers, or where logits overflow.
@@ -77,7 +103,7 @@ fn symmetric_sums(
     // Logits in base 2: distances are those of points longer by this factor.
     let factor = std::f64::consts::LOG2_E.sqrt();
     let Workspace { mutual, sides, embeddings, payload, key_bias, positive_logits, .. } = workspace;
-    let Workspace { pulls, negative_weight, normalisers, row, .. } = workspace;
+    let Workspace { pulls, negative_weight, normalisers, row, differences, .. } = workspace;
     let first = &embeddings[..embeddings.len() / 2];
     let count = key_bias.len();
     let p = payload_dim.unwrap_or(dim);
@@ -105,13 +131,23 @@ fn symmetric_sums(
     mutual.write_rows(if payload_dim.is_some() { 1.0 } else { factor.recip() }, pulls);
     let weights = mutual.row_weights();
     let tolerated = CANCELLATION * (1.0 + largest_logit(key_bias));
-    row.resize(count, 0.0);
+    let weights_of = |i: usize, among: usize, row: &mut Vec<f64>| {
+        row.resize(among, 0.0);
+        kernel_row(&first[..among * dim], &first[i * dim..(i + 1) * dim], row);
+        for (weight, normaliser) in row.iter_mut().zip(&*normalisers) {
+            *weight *= normalisers[i] + normaliser;
+        }
+    };
     for (i, pull) in pulls.chunks_exact_mut(p).enumerate() {
-        if subtract_own(pull, &centred[i * p..(i + 1) * p], weights[i], tolerated) {
-            kernel_row(first, dim, i, row);
-            for (weight, normaliser) in row.iter_mut().zip(&*normalisers) {
-                *weight *= normalisers[i] + normaliser;
-            }
+        let own = &centred[i * p..(i + 1) * p];
+        if !subtract_own(pull, own, weights[i], tolerated) {
+            continue;
+        }
+        // Digits are lost only where the terms themselves are small, and a few of them may show that they are not.
+        weights_of(i, SAMPLED.min(count), row);
+        absolute_differences(centred, own, row, differences);
+        if are_small(pull, own, weights[i], differences, tolerated) {
+            weights_of(i, count, row);
             sum_differences(original, p, i, row, 1.0, pull);
         }
     }
@@ -181,10 +217,10 @@ impl InfonceEuclidean {
     ) -> (f64, usize) {
         let count = embeddings.len() / (2 * dim);
         let original = payload.map_or(embeddings, |(inputs, _)| inputs);
-        centre(embeddings, dim, &mut workspace.embeddings);
+        centre(embeddings, dim, &mut workspace.row, &mut workspace.embeddings);
         let payload_dim = payload.map_or(dim, |(_, p)| p);
         if let Some((inputs, p)) = payload {
-            centre(inputs, p, &mut workspace.payload);
+            centre(inputs, p, &mut workspace.row, &mut workspace.payload);
         }
         let (first, second) = workspace.embeddings.split_at(dim * count);
         let key_bias = &mut workspace.key_bias;
@@ -196,7 +232,7 @@ impl InfonceEuclidean {
             first
                 .chunks_exact(dim)
                 .zip(second.chunks_exact(dim))
-                .map(|(z, z2)| -0.5 * z.iter().zip(z2).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()),
+                .map(|(z, z2)| -0.5 * square_distance(z, z2)),
         );
         let original = &original[..payload_dim * count];
         let instructions = Instructions::detect(dim.max(payload_dim));

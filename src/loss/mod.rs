@@ -96,6 +96,7 @@ pub struct Workspace {
     gradient: Vec<f64>,
     back: Vec<f64>,
     row: Vec<f64>,
+    differences: Vec<f64>,
 }
 
 impl Loss {
@@ -244,18 +245,28 @@ fn reference_dot<R: Real>(a: &[R], b: &[R]) -> R {
     a.iter().zip(b).fold(R::from(0.0), |sum, (a, b)| sum + a.clone() * b.clone())
 }
 
-/// The inner product, in sums of its own for every eighth term, which the processor forms side by side.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// Σ_k term(a_k, b_k), in sums of its own for every eighth term, which the processor forms side by side.
+#[inline(always)]
+fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     const LANES: usize = 8;
     let mut lanes = [0.0; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| term(*a, *b)).sum();
     for (a, b) in a.zip(b) {
         for k in 0..LANES {
-            lanes[k] += a[k] * b[k];
+            lanes[k] += term(a[k], b[k]);
         }
     }
     lanes.iter().sum::<f64>() + rest
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    sum_of(a, b, |a, b| a * b)
+}
+
+#[inline(always)]
+fn square_distance(a: &[f64], b: &[f64]) -> f64 {
+    sum_of(a, b, |a, b| (a - b) * (a - b))
 }
 
 /// Normal points, some of them duplicates, for tests of kernels.

@@ -6,6 +6,7 @@
 //! its row and for its column. Cost: N² exponentials and about N² (2 d + 4 p) flops for d dimensions and a payload
 //! of p; memory: N x [`ROWS`] values.
 
+use super::square_distance;
 use crate::matrix::{Destination, View, product};
 
 /// Rows of logits held at a time: enough for the matrix products to run near their peak, few enough for the block
@@ -239,27 +240,16 @@ pub(super) fn sum_differences(
     }
 }
 
-/// Writes exp(-|x_i - x_j|²/2) for all points x (d x N) to `values`, from their differences.
-pub(super) fn kernel_row(points: &[f64], d: usize, i: usize, values: &mut [f64]) {
-    half_square_distances(points, d, &points[i * d..(i + 1) * d], values);
+/// Writes exp(-|x - x_j|²/2) of a point x and all `points` (d x N), from their differences.
+pub(super) fn kernel_row(points: &[f64], own: &[f64], values: &mut [f64]) {
+    half_square_distances(points, own, values);
     exponentiate(values, 0.0);
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn half_square_distances(points: &[f64], d: usize, own: &[f64], values: &mut [f64]) {
-    const LANES: usize = 8;
-    for (value, other) in values.iter_mut().zip(points.chunks_exact(d)) {
-        let (mut lanes, mut rest) = ([0.0; LANES], 0.0);
-        let (a, b) = (own.chunks_exact(LANES), other.chunks_exact(LANES));
-        for (a, b) in a.remainder().iter().zip(b.remainder()) {
-            rest += (a - b) * (a - b);
-        }
-        for (a, b) in a.zip(b) {
-            for k in 0..LANES {
-                lanes[k] += (a[k] - b[k]) * (a[k] - b[k]);
-            }
-        }
-        *value = -0.5 * (lanes.iter().sum::<f64>() + rest);
+fn half_square_distances(points: &[f64], own: &[f64], values: &mut [f64]) {
+    for (value, other) in values.iter_mut().zip(points.chunks_exact(own.len())) {
+        *value = -0.5 * square_distance(own, other);
     }
 }
 
