@@ -79,8 +79,7 @@ impl Directed {
         let squares = &mut self.bias;
         let bound = largest_length(instructions, &self.queries, squares)
             * largest_length(instructions, &self.keys, squares);
-        // A NaN is refused too.
-        if !(bound <= LARGEST_LOGIT) {
+        if bound.is_nan() || bound > LARGEST_LOGIT {
             return None;
         }
         self.bias.exclude_padding(n);

@@ -441,7 +441,7 @@ mod tests {
                     let sums = run(1);
                     assert_eq!(sums, run(3), "{n} points, {instructions:?}: bits depend on threads");
                     // Of unordered pairs only rows are told.
-                    let told = |which: &usize| pairs == Pairs::Ordered || which % 2 == 0;
+                    let told = |which: &usize| pairs == Pairs::Ordered || which.is_multiple_of(2);
                     for (which, sums) in sums.iter().enumerate().filter(|(which, _)| told(which)) {
                         for (at, sum) in sums.iter().enumerate() {
                             // Logits are rounded from squares of up to some 40.
