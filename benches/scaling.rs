@@ -6,8 +6,9 @@
 //!
 //! Flops:
 //! - loss and gradient: those of the kernels of tiles, `common::kernel_flops`;
-//! - gradient of L layers of d x d without the loss, 2 N columns: 4 N d² (3 L - 1), forwards, weights and inputs, except the
-//!   gradient of the inputs of the first layer; the time of the loss on the same embeddings is subtracted;
+//! - gradient of L layers of d x d without the loss, 2 N columns; the time of the loss on the same embeddings is subtracted. With
+//!   ReLU 4 N d² (3 L - 1): forwards, weights and inputs, except the gradient of the inputs of the first layer. Linear layers are
+//!   multiplied first: 8 N d² + 6 d³ (L - 1);
 //! - right-hand side of the population flow: 2 d³ (3 L + 1), as in the bench `population`.
 
 mod common;
@@ -66,8 +67,8 @@ fn layers(depth: usize, dim: usize) -> Vec<Matrix> {
 }
 
 /// The gradient of `depth` layers, less the time of the loss.
-fn gradient(depth: usize, dim: usize, count: usize) -> Point {
-    let (network, parameters) = Network::of_layers(&layers(depth, dim), Activation::Linear);
+fn gradient(activation: Activation, depth: usize, dim: usize, count: usize) -> Point {
+    let (network, parameters) = Network::of_layers(&layers(depth, dim), activation);
     let views = normals(2 * count * dim);
     let loss = Loss::Euclidean(InfonceEuclidean);
     let mut objective = Objective::new(network, loss, Reduction::Mean);
@@ -81,7 +82,11 @@ fn gradient(depth: usize, dim: usize, count: usize) -> Point {
     let of_loss = median(21, || {
         black_box(loss.evaluate(&embeddings, dim, Reduction::Mean, &mut workspace, &mut upstream));
     });
-    let flops = 4.0 * (count * dim * dim) as f64 * (3.0 * depth as f64 - 1.0);
+    let (columns, d, l) = (2.0 * count as f64, dim as f64, depth as f64);
+    let flops = match activation {
+        Activation::Linear => 4.0 * columns * d * d + 6.0 * d.powi(3) * (l - 1.0),
+        _ => 2.0 * columns * d * d * (3.0 * l - 1.0),
+    };
     Point { size: depth, seconds: whole - of_loss, flops }
 }
 
@@ -125,8 +130,11 @@ fn measure(threads: &str) {
         let points: Vec<Point> = [64, 128, 256, 512].map(|dim| kernel(&loss, 2048, dim, dim)).into();
         report(&format!("{name}, N = 2048, over d"), 1, &points, peak);
     }
-    let points: Vec<Point> = [1, 2, 4, 8, 16, 32].map(|depth| gradient(depth, 128, 256)).into();
-    report("gradient of layers, d = 128, N = 256, over L", 1, &points, peak);
+    for activation in [Activation::Relu, Activation::Linear] {
+        let points: Vec<Point> =
+            [1, 2, 4, 8, 16, 32].map(|depth| gradient(activation, depth, 128, 256)).into();
+        report(&format!("gradient of {activation:?} layers, d = 128, N = 256, over L"), 1, &points, peak);
+    }
     let points: Vec<Point> = [16, 32, 64, 128, 256].map(|dim| population(2, dim, dim)).into();
     report("population flow, L = 2, over d", 3, &points, peak);
     report("population flow, L = 2, over d from 64", 3, &points[2..], peak);

@@ -9,7 +9,7 @@ use super::mutual::{panels, parts_of};
 use super::pairwise::{CANCELLATION, Pairwise, PairwiseSums, Row, resize, subtract_own, sum_differences};
 use super::tile::{
     CHUNK, Instructions, Kernel, LARGEST_LOGIT, Pairs, ROWS, Side, SquaredLengths, Tiled, Vectors,
-    add_to_columns, add_to_rows, exp2, for_rows, load, logits, store,
+    add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
@@ -244,8 +244,8 @@ impl Kernel for FillBlock<'_> {
                         for v in 0..V {
                             tile[R][v] = exp2(simd, tile[R][v]);
                             of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
-                            store(simd, kept, R * CHUNK + at + v * lanes, tile[R][v]);
                         }
+                        store_all(simd, kept, R * CHUNK + at, &tile[R]);
                     });
                     let others = task.row_payload.chunk(chunk).chunks_exact(CHUNK);
                     for (sums, others) in lanes_of_rows.chunks_exact_mut(ROWS * lanes).zip(others) {
@@ -289,9 +289,7 @@ impl Kernel for AddColumns<'_> {
                 for at in (0..CHUNK).step_by(V * lanes) {
                     let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
                     for_rows!(R, {
-                        for v in 0..V {
-                            tile[R][v] = load(simd, kept, R * CHUNK + at + v * lanes);
-                        }
+                        tile[R] = load_all(simd, kept, R * CHUNK + at);
                     });
                     for (sums, own) in sums.chunks_exact_mut(CHUNK).zip(scaled.chunks_exact(ROWS)) {
                         add_to_columns(simd, &tile, own, sums, at);

@@ -9,8 +9,8 @@
 //! points and p that of the payload; memory: a few times N (d + p), and [`KEPT`] values.
 
 use super::tile::{
-    CHUNK, Instructions, Kernel, Pairs, ROWS, Side, Tiled, Vectors, add_to_columns, add_to_rows, exp2,
-    for_rows, load, logits, store,
+    CHUNK, Instructions, Kernel, Pairs, ROWS, Side, Tiled, Vectors, add_all, add_to_columns, add_to_rows,
+    exp2, for_rows, load, load_all, logits, store_all,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
@@ -220,6 +220,14 @@ fn tiles(
     })
 }
 
+/// Adds what the lanes of each row hold to the sums of the rows from `row` on.
+#[inline(always)]
+fn add_reduced<S: Vectors>(simd: S, sums: &mut [f64], row: usize, of_rows: [S::f64s; ROWS]) {
+    for (sum, of_row) in sums[row..row + ROWS].iter_mut().zip(of_rows) {
+        *sum += simd.reduce_sum_f64s(of_row);
+    }
+}
+
 struct KernelSums<'a> {
     share: (usize, usize),
     sides: (&'a MutualSide, &'a MutualSide),
@@ -250,20 +258,12 @@ impl Kernel for KernelSums<'_> {
                     });
                     if let Some(kept) = kept.next() {
                         for_rows!(R, {
-                            for v in 0..V {
-                                store(simd, kept, (R * V + v) * lanes, tile[R][v]);
-                            }
+                            store_all(simd, kept, R * width, &tile[R]);
                         });
                     }
-                    for v in 0..V {
-                        let at = column + v * lanes;
-                        let sum = simd.add_f64s(load(simd, column_sums, at), of_columns[v]);
-                        store(simd, column_sums, at, sum);
-                    }
+                    add_all(simd, column_sums, column, &of_columns);
                 }
-                for (sum, of_row) in row_sums[row..row + ROWS].iter_mut().zip(of_rows) {
-                    *sum += simd.reduce_sum_f64s(of_row);
-                }
+                add_reduced(simd, row_sums, row, of_rows);
             }
         }
     }
@@ -304,9 +304,7 @@ impl Kernel for WeightedSums<'_> {
                     let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
                     if let Some(kept) = kept.next() {
                         for_rows!(R, {
-                            for v in 0..V {
-                                tile[R][v] = load(simd, kept, (R * V + v) * lanes);
-                            }
+                            tile[R] = load_all(simd, kept, R * width);
                         });
                     } else {
                         tile = logits::<S, V>(simd, sides, pairs, (row, column));
@@ -317,10 +315,7 @@ impl Kernel for WeightedSums<'_> {
                         });
                     }
                     let mut of_columns = [simd.splat_f64s(0.0); V];
-                    let mut normaliser = [simd.splat_f64s(0.0); V];
-                    for v in 0..V {
-                        normaliser[v] = load(simd, column_normaliser, column + v * lanes);
-                    }
+                    let normaliser: [S::f64s; V] = load_all(simd, column_normaliser, column);
                     for_rows!(R, {
                         let own = simd.splat_f64s(own_normaliser[R]);
                         for v in 0..V {
@@ -330,11 +325,7 @@ impl Kernel for WeightedSums<'_> {
                             of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
                         }
                     });
-                    for v in 0..V {
-                        let at = column + v * lanes;
-                        let sum = simd.add_f64s(load(simd, column_weights, at), of_columns[v]);
-                        store(simd, column_weights, at, sum);
-                    }
+                    add_all(simd, column_weights, column, &of_columns);
                     let (chunk, at) = (column / CHUNK, column % CHUNK);
                     let sums = &mut column_sums[chunk * row_dim * CHUNK..(chunk + 1) * row_dim * CHUNK];
                     for (sums, own) in sums.chunks_exact_mut(CHUNK).zip(own_payload.chunks_exact(CHUNK)) {
@@ -345,9 +336,7 @@ impl Kernel for WeightedSums<'_> {
                         add_to_rows(simd, &tile, others, (at, column == first_column), sums);
                     }
                 }
-                for (sum, of_row) in row_weights[row..row + ROWS].iter_mut().zip(of_rows) {
-                    *sum += simd.reduce_sum_f64s(of_row);
-                }
+                add_reduced(simd, row_weights, row, of_rows);
                 let chunk = row / CHUNK;
                 let sums = &mut row_sums[chunk * column_dim * CHUNK..(chunk + 1) * column_dim * CHUNK];
                 let of_lanes = lanes_of_rows.chunks_exact(ROWS * lanes);

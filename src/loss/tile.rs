@@ -269,6 +269,44 @@ pub(super) fn store<S: Simd>(_: S, values: &mut [f64], at: usize, vector: S::f64
     *from_bytes_mut(cast_slice_mut(&mut values[at..at + S::F64_LANES])) = vector;
 }
 
+/// The vectors that begin at `at`.
+#[inline(always)]
+pub(super) fn load_all<S: Simd, const V: usize>(simd: S, values: &[f64], at: usize) -> [S::f64s; V] {
+    let mut vectors = [simd.splat_f64s(0.0); V];
+    for v in 0..V {
+        vectors[v] = load(simd, values, at + v * S::F64_LANES);
+    }
+    vectors
+}
+
+/// Writes vectors from `at` on.
+#[inline(always)]
+pub(super) fn store_all<S: Simd, const V: usize>(
+    simd: S,
+    values: &mut [f64],
+    at: usize,
+    vectors: &[S::f64s; V],
+) {
+    for v in 0..V {
+        store(simd, values, at + v * S::F64_LANES, vectors[v]);
+    }
+}
+
+/// Adds vectors to the values from `at` on.
+#[inline(always)]
+pub(super) fn add_all<S: Simd, const V: usize>(
+    simd: S,
+    values: &mut [f64],
+    at: usize,
+    vectors: &[S::f64s; V],
+) {
+    let mut sums: [S::f64s; V] = load_all(simd, values, at);
+    for v in 0..V {
+        sums[v] = simd.add_f64s(sums[v], vectors[v]);
+    }
+    store_all(simd, values, at, &sums);
+}
+
 /// Repeats a block for each row of a tile. A loop that the compiler leaves standing would move the tile to memory.
 macro_rules! for_rows {
     ($row:ident, $body:block) => {{
@@ -325,18 +363,16 @@ pub(super) fn logits<S: Vectors, const V: usize>(
     let row_bias = &rows.bias.chunk(row / CHUNK)[row_at..row_at + ROWS];
     let column_bias = columns.bias.chunk(column / CHUNK);
     let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
+    let column_bias: [S::f64s; V] = load_all(simd, column_bias, column_at);
     for_rows!(R, {
         let bias = simd.splat_f64s(-row_bias[R]);
         for v in 0..V {
-            tile[R][v] = simd.sub_f64s(bias, load(simd, column_bias, column_at + v * lanes));
+            tile[R][v] = simd.sub_f64s(bias, column_bias[v]);
         }
     });
     for (x, y) in row_points.chunks_exact(CHUNK).zip(column_points.chunks_exact(CHUNK)) {
         let x = &x[row_at..row_at + ROWS];
-        let mut others = [simd.splat_f64s(0.0); V];
-        for v in 0..V {
-            others[v] = load(simd, y, column_at + v * lanes);
-        }
+        let others: [S::f64s; V] = load_all(simd, y, column_at);
         for_rows!(R, {
             let own = simd.splat_f64s(x[R]);
             for v in 0..V {
@@ -440,20 +476,14 @@ pub(super) fn add_to_columns<S: Vectors, const V: usize>(
     sums: &mut [f64],
     at: usize,
 ) {
-    let lanes = S::F64_LANES;
-    let mut sum = [simd.splat_f64s(0.0); V];
-    for v in 0..V {
-        sum[v] = load(simd, sums, at + v * lanes);
-    }
+    let mut sum: [S::f64s; V] = load_all(simd, sums, at);
     for_rows!(R, {
         let own = simd.splat_f64s(own[R]);
         for v in 0..V {
             sum[v] = simd.mul_add_f64s(own, weights[R][v], sum[v]);
         }
     });
-    for v in 0..V {
-        store(simd, sums, at + v * lanes, sum[v]);
-    }
+    store_all(simd, sums, at, &sum);
 }
 
 /// Adds the products of a tile of weights with one coordinate of the payload of its columns to what each lane holds of the sums
@@ -467,10 +497,7 @@ pub(super) fn add_to_rows<S: Vectors, const V: usize>(
     lanes_of_rows: &mut [f64],
 ) {
     let lanes = S::F64_LANES;
-    let mut other = [simd.splat_f64s(0.0); V];
-    for v in 0..V {
-        other[v] = load(simd, others, at + v * lanes);
-    }
+    let other: [S::f64s; V] = load_all(simd, others, at);
     for_rows!(R, {
         let mut sum = if begins { simd.splat_f64s(0.0) } else { load(simd, lanes_of_rows, R * lanes) };
         for v in 0..V {
