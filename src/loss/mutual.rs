@@ -358,9 +358,15 @@ mod tests {
     /// Sums of kernel values, of weights and of payloads, for rows and for columns.
     type Sums = [Vec<f64>; 6];
 
-    fn by_loops(x: &[f64], y: &[f64], d: usize, pairs: Pairs, normalisers: [&[f64]; 2]) -> (Sums, Sums) {
+    fn by_loops(
+        [x, y]: [&[f64]; 2],
+        [row_payload, column_payload]: [&[f64]; 2],
+        (d, p): (usize, usize),
+        pairs: Pairs,
+        normalisers: [&[f64]; 2],
+    ) -> (Sums, Sums) {
         let n = x.len() / d;
-        let (points, sums) = (|| vec![0.0; n], || vec![0.0; n * d]);
+        let (points, sums) = (|| vec![0.0; n], || vec![0.0; n * p]);
         let empty = || [points(), points(), points(), points(), sums(), sums()];
         // Beside each sum its absolute terms.
         let (mut sums, mut terms) = (empty(), empty());
@@ -383,9 +389,9 @@ mod tests {
                 add(column(0), j, value);
                 add(2, i, weight);
                 add(column(2), j, weight);
-                for k in 0..d {
-                    add(4, i * d + k, weight * b[k]);
-                    add(column(4), j * d + k, weight * a[k]);
+                for k in 0..p {
+                    add(4, i * p + k, weight * column_payload[j * p + k]);
+                    add(column(4), j * p + k, weight * row_payload[i * p + k]);
                 }
             }
         }
@@ -394,18 +400,36 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_plain_loops_on_every_instruction_set_and_number_of_threads() {
-        for (n, d) in [(2, 1), (3, 5), (31, 16), (33, 3), (130, 16), (1100, 4), (4100, 1)] {
+        // The last but one needs other panels for its payload than for its points.
+        for (n, d, p) in
+            [(2, 1, 1), (3, 5, 2), (31, 16, 16), (33, 3, 3), (130, 16, 16), (1100, 4, 40), (4100, 1, 1)]
+        {
             for pairs in [Pairs::Unordered, Pairs::Ordered] {
                 let x = hard_case_points(d, n, 1);
                 let y = if pairs == Pairs::Ordered { hard_case_points(d, n, 2) } else { x.clone() };
                 let normalisers: Vec<f64> = (0..n).map(|i| 1.0 / (1.0 + i as f64)).collect();
                 let second: Vec<f64> = normalisers.iter().rev().copied().collect();
-                let (expected, terms) = by_loops(&x, &y, d, pairs, [&normalisers, &second]);
+                // Without a payload of their own, the points are it.
+                let payload = (p != d).then(|| {
+                    let rows = hard_case_points(p, n, 3);
+                    let columns =
+                        if pairs == Pairs::Ordered { hard_case_points(p, n, 4) } else { rows.clone() };
+                    [rows, columns]
+                });
+                let [row_payload, column_payload] =
+                    payload.as_ref().map_or([&x, &y], |[rows, columns]| [rows, columns]);
+                let (expected, terms) =
+                    by_loops([&x, &y], [row_payload, column_payload], (d, p), pairs, [&normalisers, &second]);
                 for instructions in Instructions::all() {
                     let run = |threads: usize| -> Sums {
                         let (mut rows, mut columns) = (MutualSide::default(), MutualSide::default());
-                        rows.load(d, &x, 1.0, None);
-                        columns.load(d, &y, 1.0, None);
+                        rows.load(d, &x, 1.0, payload.as_ref().map(|[rows, _]| (rows.as_slice(), p)));
+                        columns.load(
+                            d,
+                            &y,
+                            1.0,
+                            payload.as_ref().map(|[_, columns]| (columns.as_slice(), p)),
+                        );
                         if pairs == Pairs::Unordered {
                             rows.set_half_squares();
                             columns.set_half_squares();
@@ -420,7 +444,7 @@ mod tests {
                             let values = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
                             kernel.weighted_sums(instructions, sides, pairs);
                             let weights = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
-                            let mut sums = [vec![0.0; n * d], vec![0.0; n * d]];
+                            let mut sums = [vec![0.0; n * p], vec![0.0; n * p]];
                             kernel.write_rows(1.0, &mut sums[0]);
                             kernel.write_columns(1.0, &mut sums[1]);
                             let ([a, b], [c, d], [e, f]) = (values, weights, sums);
