@@ -362,6 +362,39 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_problem_left_behind_does_not_spoil_rows_that_are_not_there() {
+        let points = [0.5; 8];
+        let solve = |kernel: &mut Directed, instructions, count: usize, payload: f64| {
+            let payload = vec![payload; count];
+            let problem = Pairwise {
+                dim: 1,
+                payload_dim: 1,
+                count,
+                queries: &points[..count],
+                keys: &points[..count],
+                scale: 1.0,
+                key_bias: None,
+                largest_logit: 0.25,
+                positive_logits: &points[..count],
+                row_payload: &payload,
+                column_payload: &payload,
+                original_payload: &payload,
+                column_sum: ColumnSum::Plain,
+            };
+            let mut sums = PairwiseSums::default();
+            kernel.compute(instructions, &problem, &mut sums).unwrap();
+            sums.columns
+        };
+        for instructions in Instructions::all() {
+            let mut kernel = Directed::default();
+            let broken = solve(&mut kernel, instructions, 8, f64::INFINITY);
+            assert!(broken.iter().all(|value| !value.is_finite()));
+            let whole = solve(&mut kernel, instructions, 6, 1.0);
+            assert_eq!(whole, solve(&mut Directed::default(), instructions, 6, 1.0));
+        }
+    }
+
+    #[test]
     fn logits_that_may_leave_the_range_and_numbers_that_are_none_are_left_to_the_general_kernel() {
         let refused = |value: f64| {
             let points = [value, 1.0, 1.0, 1.0];
