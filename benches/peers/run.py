@@ -31,21 +31,22 @@ NAMES = {"contraflow": "contraflow", "torch": "PyTorch", "jax": "JAX"}
 PEERS = ("torch", "jax")
 
 # Workload: what it is, and for each array of its results the largest relative difference that counts as agreement.
-# "spectrum" follows noise that every program draws for itself, and agrees as far as such runs do.
+# A run's spectrum follows noise that every program draws for itself: a direction that rises just at the end is up in one run and
+# not yet in another, JAX's two generators being as far apart as either is from contraflow. So SGD is compared on the same
+# batches, and spectra as means over the 32 runs of the sweep, whose differences scatter by about 0.06 of the largest value.
 LOSS = {"loss": 1e-11, "gradient": 1e-9}
-SGD = {"compared": 1e-9, "spectrum": 0.2}
 WORKLOADS = {
     "eq2_1024": ("loss and gradient, Eq. 2, N = 1,024", LOSS),
     "eq2_8192": ("loss and gradient, Eq. 2, N = 8,192", LOSS),
     "dot_1024": ("loss and gradient, dot product, N = 1,024", LOSS),
     "cosine_1024": ("loss and gradient, cosine, both directions, N = 1,024", LOSS),
-    "sgd": ("SGD step, two layers, batch 128, spectra every 10 steps", SGD),
+    "sgd": ("SGD step, two layers, batch 128, spectra every 10 steps", {"compared": 1e-9}),
     "flow": ("flow to t = 10, two layers, Eq. 2, N = 1,024", {"weights": 1e-4}),
-    "sgd_sweep": ("32 runs of SGD, 1,000 steps each", SGD),
+    "sgd_sweep": ("32 runs of SGD, 1,000 steps each", {"spectrum": 0.2}),
     "flow_sweep": ("32 flows to t = 10, N = 512", {"weights": 1e-4}),
 }
 # Single precision: agreement on the same batches, as far as that carries.
-SINGLE = {"compared": 1e-3, "spectrum": 0.2}
+SINGLE = {"compared": 1e-3}
 TORCH_HAS = {"eq2_1024", "eq2_8192", "dot_1024", "cosine_1024", "sgd", "flow"}
 TIME_LIMIT = 1200
 
@@ -112,7 +113,8 @@ def differences(workload, measured):
         "a, b = (np.load(name) for name in sys.argv[1:])\n"
         "keys = [k for k in a.files if k in b.files]\n"
         "far = lambda x, y: float(np.max(np.abs(x - y)) / np.max(np.abs(x)))\n"
-        "print(json.dumps({k: far(a[k], b[k]) for k in keys}))\n"
+        "told = lambda file, k: file[k].mean(0) if k == 'spectrum' else file[k]\n"
+        "print(json.dumps({k: far(told(a, k), told(b, k)) for k in keys}))\n"
     )
     found = {}
     for line in measured:
@@ -121,7 +123,9 @@ def differences(workload, measured):
         ours, theirs = INPUTS / f"contraflow_{workload}.npz", INPUTS / line["results"]
         command = [PYTHON, "-c", script, ours, theirs]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        allowed = SINGLE if "float32" in line["variant"] else WORKLOADS[workload][1]
+        allowed = dict(WORKLOADS[workload][1])
+        if "float32" in line["variant"]:
+            allowed.update({array: value for array, value in SINGLE.items() if array in allowed})
         for array, difference in json.loads(output).items():
             if array in allowed:
                 key = (f"{NAMES[line['program']]} {line['variant']}", array)
