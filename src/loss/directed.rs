@@ -6,10 +6,11 @@
 //! few times N (d + p), and [`KEPT`] weights a part.
 
 use super::mutual::{panels, parts_of};
-use super::pairwise::{CANCELLATION, Pairwise, PairwiseSums, Row, resize, subtract_own, sum_differences};
+use super::pairwise::{CANCELLATION, resize, sum_differences};
+use super::softmax::Softmax;
 use super::tile::{
-    CHUNK, Instructions, Kernel, LARGEST_LOGIT, Pairs, ROWS, Side, SquaredLengths, Tiled, Vectors,
-    add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
+    AddMultiples, CHUNK, Instructions, Kernel, LARGEST_LOGIT, OwnProducts, Pairs, ROWS, Side, SubtractOwn,
+    Tiled, Vectors, add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
@@ -21,13 +22,40 @@ const KEPT: usize = 1 << 18;
 /// Rows whose weights are kept at a time at most.
 const KEPT_ROWS: usize = 64;
 
+/// Logits l_ij = s q_i·k_j of N queries and keys, of which the pairs i = j are positive, and what their softmax weights
+/// α_ij = exp(l_ij) / Σ_j exp(l_ij) multiply. Matrices are column-major with one sample a column.
+pub(super) struct Queries<'a> {
+    /// Dimension d of queries and keys.
+    pub dim: usize,
+    /// Dimension p of the payloads.
+    pub payload_dim: usize,
+    /// q, d x N.
+    pub queries: &'a [f64],
+    /// k, d x N.
+    pub keys: &'a [f64],
+    /// s.
+    pub scale: f64,
+    /// c and r, p x N, where they are not queries and keys.
+    pub payloads: Option<(&'a [f64], &'a [f64])>,
+}
+
+impl<'a> Queries<'a> {
+    /// c and r.
+    pub fn payloads(&self) -> (&'a [f64], &'a [f64]) {
+        self.payloads.unwrap_or((self.queries, self.keys))
+    }
+}
+
 /// The memory that the kernel needs.
 #[derive(Debug, Default)]
 pub(super) struct Directed {
     queries: Tiled,
     keys: Tiled,
     bias: Tiled,
-    row_payload: Tiled,
+    query_payload: Tiled,
+    key_payload: Tiled,
+    positive_logits: Tiled,
+    negative_weights: Vec<f64>,
     parts: Vec<Part>,
 }
 
@@ -43,73 +71,98 @@ struct Part {
 struct Block {
     /// Weights up to their normaliser, in tiles of 4 x 32.
     kept: Tiled,
-    /// Their sums and the sums of weighted payloads, one a row.
+    /// Their sums, one a row.
     totals: Vec<f64>,
-    sums: Vec<f64>,
-    /// The latter, lane by lane.
+    /// Sums of weighted payloads, lane by lane.
     lanes: Tiled,
-    /// Column payloads of the rows times their normalisers, 4 rows side by side.
-    scaled: Vec<f64>,
+    softmax: Softmax,
+    /// Rows of which too many digits were lost.
+    cancelled: Vec<u32>,
+    /// Query payloads of the rows times their normalisers.
+    scaled: Tiled,
+    factors: Tiled,
     row: Vec<f64>,
 }
 
-/// The length of the longest point; NaN where a value is.
-fn largest_length(instructions: Instructions, points: &Tiled, squares: &mut Tiled) -> f64 {
-    squares.reserve(1, points.count());
-    instructions.run(SquaredLengths { points, squares: squares.values_mut() });
-    let larger = |largest: f64, square: f64| {
-        if largest.is_nan() || square <= largest { largest } else { square }
+/// The largest |value|; NaN where one is.
+fn largest(values: &[f64]) -> f64 {
+    let larger = |largest: f64, value: f64| {
+        if largest.is_nan() || value.abs() <= largest { largest } else { value.abs() }
     };
-    squares.values().iter().copied().fold(0.0, larger).sqrt()
+    values.iter().copied().fold(0.0, larger)
 }
 
 impl Directed {
-    /// Solves `problem` and writes the sums to `out`; returns the sum over rows of log Σ_j exp(l_ij) - l_ii, or nothing where
+    /// Solves `problem`: writes `factor` times Σ_{j≠i} α_ij (r_j - r_i) to `of_queries` and `factor` times
+    /// Σ_{i≠j} α_ij c_i - (1 - α_jj) c_j to `of_keys` (p x N), and returns Σ_i log Σ_j exp(l_ij) - l_ii; or does nothing where
     /// logits may be too large for this kernel.
     pub fn compute(
         &mut self,
         instructions: Instructions,
-        problem: &Pairwise<'_>,
-        out: &mut PairwiseSums,
+        problem: &Queries<'_>,
+        factor: f64,
+        of_queries: &mut [f64],
+        of_keys: &mut [f64],
     ) -> Option<f64> {
-        let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
+        let (d, p) = (problem.dim, problem.payload_dim);
+        let n = problem.queries.len() / d;
         let scale = problem.scale * std::f64::consts::LOG2_E;
         self.queries.load(d, problem.queries, scale);
         self.keys.load(d, problem.keys, 1.0);
-        let squares = &mut self.bias;
-        let bound = largest_length(instructions, &self.queries, squares)
-            * largest_length(instructions, &self.keys, squares);
+        let mut longest = |points: &Tiled| {
+            let products = &mut self.positive_logits;
+            instructions.run(OwnProducts { sides: (points, points), factor: 1.0, products });
+            largest(products.points()).sqrt()
+        };
+        let bound = longest(&self.queries) * longest(&self.keys);
         if bound.is_nan() || bound > LARGEST_LOGIT {
             return None;
         }
-        self.bias.exclude_padding(n);
-        let separate = !std::ptr::eq(problem.row_payload, problem.keys);
-        if separate {
-            self.row_payload.load(p, problem.row_payload, 1.0);
+        instructions.run(OwnProducts {
+            sides: (&self.queries, &self.keys),
+            factor: std::f64::consts::LN_2,
+            products: &mut self.positive_logits,
+        });
+        self.bias.clear(1, n);
+        self.bias.exclude_padding();
+        if let Some((queries, keys)) = problem.payloads {
+            self.query_payload.load(p, queries, 1.0);
+            self.key_payload.load(p, keys, 1.0);
         }
-        let Directed { queries, keys, bias, row_payload, parts } = self;
+        let Directed { queries, keys, bias, query_payload, key_payload, positive_logits, .. } = self;
+        let (query_payload, key_payload, unscale) = match problem.payloads {
+            Some(_) => (&*query_payload, &*key_payload, 1.0),
+            None => (&*queries, &*keys, scale.recip()),
+        };
         let task = Task {
             queries: Side { points: queries, bias },
             keys: Side { points: keys, bias },
-            row_payload: if separate { row_payload } else { keys },
+            query_payload,
+            key_payload,
+            unscale,
+            positive_logits: positive_logits.points(),
+            tolerated: CANCELLATION * (1.0 + largest(positive_logits.points())),
+            factor,
             problem,
-            kept_rows: (KEPT / (keys.chunks() * CHUNK)).clamp(ROWS, KEPT_ROWS) / ROWS * ROWS,
         };
-        out.reset(p, n);
+        // A power of two, so that no block has parts of two chunks.
+        let kept_rows = (KEPT / (keys.chunks() * CHUNK)).clamp(ROWS, KEPT_ROWS);
+        let kept_rows = 1 << kept_rows.ilog2();
         let shares = parts_of(n);
-        parts.resize_with(shares, Part::default);
-        let length = n.div_ceil(shares * ROWS) * ROWS;
-        let losses: f64 = match parts.as_mut_slice() {
-            [part] => part.work(instructions, &task, 0, &mut out.rows, &mut out.negative_weight),
+        let length = n.div_ceil(shares * kept_rows) * kept_rows;
+        let weights = &mut self.negative_weights;
+        resize(weights, n);
+        self.parts.resize_with(shares, Part::default);
+        let losses: f64 = match self.parts.as_mut_slice() {
+            [part] => part.work(instructions, &task, kept_rows, 0, of_queries, weights),
             parts => {
-                let results =
-                    out.rows.par_chunks_mut(length * p).zip(out.negative_weight.par_chunks_mut(length));
+                let results = of_queries.par_chunks_mut(length * p).zip(weights.par_chunks_mut(length));
                 let losses: Vec<f64> = parts
                     .par_iter_mut()
                     .zip(results)
                     .enumerate()
                     .map(|(index, (part, (rows, weights)))| {
-                        part.work(instructions, &task, index * length, rows, weights)
+                        part.work(instructions, &task, kept_rows, index * length, rows, weights)
                     })
                     .collect();
                 losses.iter().sum()
@@ -117,7 +170,15 @@ impl Directed {
         };
         let (first, others) = self.parts.split_first_mut().expect("at least one part");
         others.iter().for_each(|part| part.columns.add_to(&mut first.columns));
-        first.columns.write_to(&mut out.columns, 1.0);
+        // What is no longer needed of the logits makes room.
+        let factors = &mut self.positive_logits;
+        factors.load(1, &self.negative_weights, -unscale);
+        instructions.run(AddMultiples {
+            sums: first.columns.values_mut(),
+            factors: factors.values(),
+            points: query_payload.values(),
+        });
+        first.columns.write_to(of_keys, factor);
         Some(losses)
     }
 }
@@ -126,9 +187,16 @@ impl Directed {
 struct Task<'a> {
     queries: Side<'a>,
     keys: Side<'a>,
-    row_payload: &'a Tiled,
-    problem: &'a Pairwise<'a>,
-    kept_rows: usize,
+    /// c, and what it must be multiplied by.
+    query_payload: &'a Tiled,
+    unscale: f64,
+    /// r.
+    key_payload: &'a Tiled,
+    positive_logits: &'a [f64],
+    /// By how much a sum may be smaller than its terms.
+    tolerated: f64,
+    factor: f64,
+    problem: &'a Queries<'a>,
 }
 
 impl Part {
@@ -137,70 +205,85 @@ impl Part {
         &mut self,
         instructions: Instructions,
         task: &Task<'_>,
+        kept_rows: usize,
         first: usize,
         rows: &mut [f64],
         negative_weights: &mut [f64],
     ) -> f64 {
-        let problem = task.problem;
-        let p = problem.payload_dim;
+        let p = task.problem.payload_dim;
         let Part { columns, block } = self;
-        columns.clear(p, problem.count);
-        let tolerated = CANCELLATION * (1.0 + problem.largest_logit);
+        columns.clear(p, task.positive_logits.len());
         let mut loss = 0.0;
-        let blocks = rows.chunks_mut(task.kept_rows * p).zip(negative_weights.chunks_mut(task.kept_rows));
+        let blocks = rows.chunks_mut(kept_rows * p).zip(negative_weights.chunks_mut(kept_rows));
         for (index, (rows, negative_weights)) in blocks.enumerate() {
-            let first = first + index * task.kept_rows;
-            let count = negative_weights.len();
-            block.reset(count.div_ceil(ROWS), p, task.keys.points.chunks());
-            instructions.run(FillBlock { task, rows: first..first + count, block });
-            for (row, (sum, negative_weight)) in
-                rows.chunks_exact_mut(p).zip(negative_weights.iter_mut()).enumerate()
-            {
-                let i = first + row;
-                let result = Row::new(block.totals[row], problem.positive_logits[i]);
-                loss += result.loss;
-                *negative_weight = result.negative_weight;
-                let sums = &block.sums[row * p..(row + 1) * p];
-                let own = &problem.row_payload[i * p..(i + 1) * p];
-                if finish_row(sums, own, &result, tolerated, sum) {
-                    block.row.clear();
-                    block.row.extend(kept_row(&block.kept, row, problem.count));
-                    let weights = &block.row;
-                    sum_differences(problem.original_payload, p, i, weights, result.normaliser, sum);
-                }
-                let scaled = &mut block.scaled[row / ROWS * ROWS * p..];
-                let own = &problem.column_payload[i * p..(i + 1) * p];
-                for (to, from) in scaled.iter_mut().skip(row % ROWS).step_by(ROWS).zip(own) {
-                    *to = result.normaliser * from;
-                }
-            }
-            instructions.run(AddColumns { task, tiles: count.div_ceil(ROWS), block, columns });
+            let first = first + index * kept_rows;
+            let range = first..first + negative_weights.len();
+            block.reset(range.len().div_ceil(ROWS), p, task.keys.points.chunks());
+            rows.fill(0.0);
+            instructions.run(FillBlock { task, rows: range.clone(), block, sums: rows });
+            loss += block.softmax.compute(&block.totals[..range.len()], &task.positive_logits[range.clone()]);
+            negative_weights.copy_from_slice(&block.softmax.negative_weights);
+            block.finish_rows(instructions, task, first, rows);
+            block.scale_payload(instructions, task, range);
+            instructions.run(AddColumns {
+                task,
+                rows: first..first + negative_weights.len(),
+                block,
+                columns,
+            });
         }
         loss
     }
 }
 
-/// Writes the sums of a row times its normaliser, less its own payload; says whether too many digits were lost.
-#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn finish_row(sums: &[f64], own: &[f64], row: &Row, tolerated: f64, out: &mut [f64]) -> bool {
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = row.normaliser * sum;
-    }
-    subtract_own(out, own, row.negative_weight, tolerated)
-}
-
 impl Block {
-    /// Makes room for the tiles of some rows; sums are zero, and rows that are not there are scaled by it.
+    /// Makes room for the tiles of some rows; sums are zero.
     fn reset(&mut self, tiles: usize, p: usize, chunks: usize) {
         self.kept.reserve(tiles * ROWS, chunks * CHUNK);
         self.lanes.reserve(p, CHUNK);
         resize(&mut self.totals, tiles * ROWS);
-        resize(&mut self.sums, tiles * ROWS * p);
-        resize(&mut self.scaled, tiles * ROWS * p);
         self.totals.fill(0.0);
-        self.sums.fill(0.0);
-        // Rows of the last tile that are not there have weights of zero, which whatever was left here must not spoil.
-        self.scaled[(tiles - 1) * ROWS * p..].fill(0.0);
+    }
+
+    /// Lets the sums of the rows from `first` on be their results.
+    fn finish_rows(&mut self, instructions: Instructions, task: &Task<'_>, first: usize, rows: &mut [f64]) {
+        let p = task.problem.payload_dim;
+        let (_, payload) = task.problem.payloads();
+        let own = &payload[first * p..first * p + rows.len()];
+        instructions.run(SubtractOwn {
+            sums: rows,
+            normalisers: Some(&self.softmax.normalisers),
+            weights: &self.softmax.negative_weights,
+            own,
+            tolerated: task.tolerated,
+            cancelled: &mut self.cancelled,
+        });
+        for &row in &self.cancelled {
+            let row = row as usize;
+            self.row.clear();
+            self.row.extend(kept_row(&self.kept, row, task.positive_logits.len()));
+            let sum = &mut rows[row * p..(row + 1) * p];
+            sum_differences(payload, p, first + row, &self.row, self.softmax.normalisers[row], sum);
+        }
+        rows.iter_mut().for_each(|value| *value *= task.factor);
+    }
+
+    /// Multiplies the query payloads of `rows` by normalisers; those of rows that are not there are zero.
+    fn scale_payload(&mut self, instructions: Instructions, task: &Task<'_>, rows: Range<usize>) {
+        let p = task.problem.payload_dim;
+        let chunks = rows.start / CHUNK..rows.end.div_ceil(CHUNK);
+        let padded = chunks.len() * CHUNK;
+        self.factors.clear(1, padded);
+        let factors = &mut self.factors.values_mut()[rows.start % CHUNK..];
+        for (factor, normaliser) in factors.iter_mut().zip(&self.softmax.normalisers) {
+            *factor = task.unscale * normaliser;
+        }
+        self.scaled.clear(p, padded);
+        instructions.run(AddMultiples {
+            sums: self.scaled.values_mut(),
+            factors: self.factors.values(),
+            points: &task.query_payload.values()[chunks.start * CHUNK * p..chunks.end * CHUNK * p],
+        });
     }
 }
 
@@ -219,15 +302,17 @@ struct FillBlock<'a> {
     task: &'a Task<'a>,
     rows: Range<usize>,
     block: &'a mut Block,
+    /// Of weighted payloads, p x rows.
+    sums: &'a mut [f64],
 }
 
 impl Kernel for FillBlock<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
-        let FillBlock { task, rows, block } = self;
-        let (lanes, chunks, p) = (S::F64_LANES, task.keys.points.chunks(), task.row_payload.dim());
+        let FillBlock { task, rows, block, sums } = self;
+        let (lanes, chunks, p) = (S::F64_LANES, task.keys.points.chunks(), task.key_payload.dim());
         let width = V * lanes;
-        let Block { kept, totals, sums, lanes: lanes_of_rows, .. } = block;
+        let Block { kept, totals, lanes: lanes_of_rows, .. } = block;
         let kept = kept.values_mut();
         let lanes_of_rows = &mut lanes_of_rows.values_mut()[..p * ROWS * lanes];
         for panel in panels(chunks, p.max(task.keys.points.dim())) {
@@ -247,7 +332,7 @@ impl Kernel for FillBlock<'_> {
                         }
                         store_all(simd, kept, R * CHUNK + at, &tile[R]);
                     });
-                    let others = task.row_payload.chunk(chunk).chunks_exact(CHUNK);
+                    let others = task.key_payload.chunk(chunk).chunks_exact(CHUNK);
                     for (sums, others) in lanes_of_rows.chunks_exact_mut(ROWS * lanes).zip(others) {
                         add_to_rows(simd, &tile, others, (at, column == first_column), sums);
                     }
@@ -255,10 +340,11 @@ impl Kernel for FillBlock<'_> {
                 for (r, of_row) in of_rows.into_iter().enumerate() {
                     totals[tile_row * ROWS + r] += simd.reduce_sum_f64s(of_row);
                 }
-                for (k, of_lanes) in lanes_of_rows.chunks_exact(ROWS * lanes).enumerate() {
-                    for r in 0..ROWS {
-                        let sum = simd.reduce_sum_f64s(load(simd, of_lanes, r * lanes));
-                        sums[(tile_row * ROWS + r) * p + k] += sum;
+                // The last tile may have rows that are not there.
+                let sums = sums[tile_row * ROWS * p..].chunks_exact_mut(p).take(ROWS);
+                for (r, sums) in sums.enumerate() {
+                    for (sum, of_lanes) in sums.iter_mut().zip(lanes_of_rows.chunks_exact(ROWS * lanes)) {
+                        *sum += simd.reduce_sum_f64s(load(simd, of_lanes, r * lanes));
                     }
                 }
             }
@@ -266,10 +352,10 @@ impl Kernel for FillBlock<'_> {
     }
 }
 
-/// Adds what the rows of a block give to the columns.
+/// Adds what `rows`, those of a block, give to the columns.
 struct AddColumns<'a> {
     task: &'a Task<'a>,
-    tiles: usize,
+    rows: Range<usize>,
     block: &'a Block,
     columns: &'a mut Tiled,
 }
@@ -277,22 +363,23 @@ struct AddColumns<'a> {
 impl Kernel for AddColumns<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
-        let AddColumns { task, tiles, block, columns } = self;
+        let AddColumns { task, rows, block, columns } = self;
         let (lanes, chunks, p) = (S::F64_LANES, task.keys.points.chunks(), columns.dim());
         let kept = block.kept.values();
+        let first_chunk = rows.start / CHUNK;
         let columns = columns.values_mut();
         for (chunk, sums) in columns.chunks_exact_mut(p * CHUNK).enumerate() {
-            for tile_row in 0..tiles {
+            for (tile_row, row) in rows.clone().step_by(ROWS).enumerate() {
                 let first = (tile_row * chunks + chunk) * ROWS * CHUNK;
                 let kept = &kept[first..first + ROWS * CHUNK];
-                let scaled = &block.scaled[tile_row * ROWS * p..(tile_row + 1) * ROWS * p];
+                let (scaled, row_at) = (block.scaled.chunk(row / CHUNK - first_chunk), row % CHUNK);
                 for at in (0..CHUNK).step_by(V * lanes) {
                     let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
                     for_rows!(R, {
                         tile[R] = load_all(simd, kept, R * CHUNK + at);
                     });
-                    for (sums, own) in sums.chunks_exact_mut(CHUNK).zip(scaled.chunks_exact(ROWS)) {
-                        add_to_columns(simd, &tile, own, sums, at);
+                    for (sums, own) in sums.chunks_exact_mut(CHUNK).zip(scaled.chunks_exact(CHUNK)) {
+                        add_to_columns(simd, &tile, &own[row_at..row_at + ROWS], sums, at);
                     }
                 }
             }
@@ -302,55 +389,60 @@ impl Kernel for AddColumns<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dot;
+    use super::super::Workspace;
     use super::super::hard_case_points;
-    use super::super::pairwise::ColumnSum;
+    use super::super::infonce_dot::directed_of_any_size;
     use super::*;
 
     #[test]
-    fn sums_are_those_of_the_general_kernel_on_every_instruction_set_and_number_of_threads() {
-        for (n, d, p) in
-            [(2, 1, 1), (3, 5, 2), (31, 16, 16), (33, 3, 7), (130, 16, 16), (1100, 4, 5), (4100, 2, 1)]
-        {
+    fn results_are_those_of_the_general_kernel_on_every_instruction_set_and_number_of_threads() {
+        for (n, d, p) in [
+            (2, 1, 1),
+            (3, 5, 2),
+            (31, 16, 16),
+            (33, 3, 7),
+            (70, 16, 16),
+            (130, 16, 16),
+            (1100, 4, 5),
+            (4100, 2, 1),
+            (9000, 1, 2),
+        ] {
             let (queries, keys) = (hard_case_points(d, n, 1), hard_case_points(d, n, 2));
-            let (rows, columns) = (hard_case_points(p, n, 3), hard_case_points(p, n, 4));
-            let positive_logits: Vec<f64> =
-                queries.chunks(d).zip(keys.chunks(d)).map(|(q, k)| 0.8 * dot(q, k)).collect();
-            let problem = Pairwise {
+            let payloads = (hard_case_points(p, n, 4), hard_case_points(p, n, 3));
+            let problem = Queries {
                 dim: d,
                 payload_dim: p,
-                count: n,
                 queries: &queries,
                 keys: &keys,
                 scale: 0.8,
-                key_bias: None,
-                largest_logit: positive_logits.iter().fold(0.0, |l, logit| l.max(logit.abs())),
-                positive_logits: &positive_logits,
-                row_payload: &rows,
-                column_payload: &columns,
-                original_payload: &rows,
-                column_sum: ColumnSum::Plain,
+                // Where it may be, what is multiplied are queries and keys themselves.
+                payloads: (p != d).then_some((&payloads.0, &payloads.1)),
             };
-            let mut expected = PairwiseSums::default();
-            let expected_loss = expected.compute(&problem);
+            let empty = || (vec![0.0; p * n], vec![0.0; p * n]);
+            let mut expected = empty();
+            let expected_loss = directed_of_any_size(
+                &problem,
+                1.5,
+                &mut Workspace::default(),
+                &mut expected.0,
+                &mut expected.1,
+            );
             // Both carry errors of ε (1 + largest logit) times terms of at most about 4 N.
-            let tolerance = 100.0 * f64::EPSILON * (1.0 + problem.largest_logit) * 4.0 * n as f64;
+            let largest_logit = 0.8 * queries.iter().chain(&keys).map(|x| x * x).sum::<f64>() / n as f64;
+            let tolerance = 100.0 * f64::EPSILON * (1.0 + largest_logit) * 4.0 * n as f64;
             for instructions in Instructions::all() {
                 let run = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                    let (mut kernel, mut sums) = (Directed::default(), PairwiseSums::default());
-                    let loss = pool.install(|| kernel.compute(instructions, &problem, &mut sums)).unwrap();
-                    (loss, sums.rows, sums.columns, sums.negative_weight)
+                    let (mut kernel, mut out) = (Directed::default(), empty());
+                    let compute = || kernel.compute(instructions, &problem, 1.5, &mut out.0, &mut out.1);
+                    let loss = pool.install(compute).unwrap();
+                    (loss, out.0, out.1)
                 };
                 let result = run(1);
                 assert_eq!(result, run(3), "{n} points, {instructions:?}: bits depend on threads");
-                let (loss, rows, columns, weights) = result;
+                let (loss, of_queries, of_keys) = result;
                 assert!((loss - expected_loss).abs() <= tolerance, "{n}, {instructions:?}");
-                for (values, expected) in [
-                    (&rows, &expected.rows),
-                    (&columns, &expected.columns),
-                    (&weights, &expected.negative_weight),
-                ] {
+                for (values, expected) in [(&of_queries, &expected.0), (&of_keys, &expected.1)] {
                     let worst = values.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                     assert!(
                         worst <= tolerance,
@@ -361,36 +453,31 @@ mod tests {
         }
     }
 
+    /// What the first `count` of these points give to their keys, with this value as everyone's payload.
+    fn of_keys(kernel: &mut Directed, instructions: Instructions, count: usize, payload: f64) -> Vec<f64> {
+        let points = [0.5; 8];
+        let payload = vec![payload; count];
+        let problem = Queries {
+            dim: 1,
+            payload_dim: 1,
+            queries: &points[..count],
+            keys: &points[..count],
+            scale: 1.0,
+            payloads: Some((&payload, &payload)),
+        };
+        let (mut of_queries, mut of_keys) = (vec![0.0; count], vec![0.0; count]);
+        kernel.compute(instructions, &problem, 1.0, &mut of_queries, &mut of_keys).unwrap();
+        of_keys
+    }
+
     #[test]
     fn what_an_earlier_problem_left_behind_does_not_spoil_rows_that_are_not_there() {
-        let points = [0.5; 8];
-        let solve = |kernel: &mut Directed, instructions, count: usize, payload: f64| {
-            let payload = vec![payload; count];
-            let problem = Pairwise {
-                dim: 1,
-                payload_dim: 1,
-                count,
-                queries: &points[..count],
-                keys: &points[..count],
-                scale: 1.0,
-                key_bias: None,
-                largest_logit: 0.25,
-                positive_logits: &points[..count],
-                row_payload: &payload,
-                column_payload: &payload,
-                original_payload: &payload,
-                column_sum: ColumnSum::Plain,
-            };
-            let mut sums = PairwiseSums::default();
-            kernel.compute(instructions, &problem, &mut sums).unwrap();
-            sums.columns
-        };
         for instructions in Instructions::all() {
             let mut kernel = Directed::default();
-            let broken = solve(&mut kernel, instructions, 8, f64::INFINITY);
+            let broken = of_keys(&mut kernel, instructions, 8, f64::INFINITY);
             assert!(broken.iter().all(|value| !value.is_finite()));
-            let whole = solve(&mut kernel, instructions, 6, 1.0);
-            assert_eq!(whole, solve(&mut Directed::default(), instructions, 6, 1.0));
+            let whole = of_keys(&mut kernel, instructions, 6, 1.0);
+            assert_eq!(whole, of_keys(&mut Directed::default(), instructions, 6, 1.0));
         }
     }
 
@@ -398,23 +485,12 @@ mod tests {
     fn logits_that_may_leave_the_range_and_numbers_that_are_none_are_left_to_the_general_kernel() {
         let refused = |value: f64| {
             let points = [value, 1.0, 1.0, 1.0];
-            let problem = Pairwise {
-                dim: 1,
-                payload_dim: 1,
-                count: 4,
-                queries: &points,
-                keys: &points,
-                scale: 1.0,
-                key_bias: None,
-                largest_logit: 0.0,
-                positive_logits: &points,
-                row_payload: &points,
-                column_payload: &points,
-                original_payload: &points,
-                column_sum: ColumnSum::Plain,
-            };
+            let (dim, payload_dim) = (1, 1);
+            let problem =
+                Queries { dim, payload_dim, queries: &points, keys: &points, scale: 1.0, payloads: None };
+            let mut out = ([0.0; 4], [0.0; 4]);
             Instructions::all().into_iter().all(|instructions| {
-                Directed::default().compute(instructions, &problem, &mut PairwiseSums::default()).is_none()
+                Directed::default().compute(instructions, &problem, 1.0, &mut out.0, &mut out.1).is_none()
             })
         };
         assert!(refused(18.0) && refused(f64::NAN) && refused(f64::INFINITY));

@@ -1,7 +1,8 @@
 //! InfoNCE of unit vectors across the two views: N x N logits, the matching pair as label.
 
-use super::pairwise::Row;
-use super::tile::{Instructions, LARGEST_LOGIT, Pairs};
+use super::directed::Queries;
+use super::infonce_dot::directed;
+use super::tile::{Instructions, LARGEST_LOGIT, OwnProducts, Pairs};
 use super::{Evaluation, InfonceDot, REDUCTION, TEMPERATURE, Workspace, dot};
 use crate::real::Real;
 use crate::settings::{Constant, Key, Kind, Presence, ValueType};
@@ -49,6 +50,7 @@ impl InfonceCosine {
         embeddings: &[f64],
         dim: usize,
         payload: Option<(&[f64], usize)>,
+        factor: f64,
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> Evaluation {
@@ -67,10 +69,10 @@ impl InfonceCosine {
         };
         divide(embeddings, dim, &mut units);
         gradient.resize(units.len(), 0.0);
-        let loss = self.of_units(&units, dim, None, workspace, &mut gradient);
+        let loss = self.of_units(&units, dim, None, factor, workspace, &mut gradient);
         if let Some((columns, p)) = payload {
             divide(columns, p, &mut scaled);
-            self.of_units(&units, dim, Some((&scaled, p)), workspace, out);
+            self.of_units(&units, dim, Some((&scaled, p)), factor, workspace, out);
         } else {
             out.copy_from_slice(&gradient);
         }
@@ -97,64 +99,58 @@ impl InfonceCosine {
         Evaluation { loss, shorter_than_floor }
     }
 
-    /// The loss as a function of the unit vectors, and its combinations with respect to them.
+    /// The loss as a function of the unit vectors; writes `factor` times its combinations with respect to them.
     fn of_units(
         &self,
         units: &[f64],
         dim: usize,
         payload: Option<(&[f64], usize)>,
+        factor: f64,
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> f64 {
         if self.symmetric
             && let Some(instructions) = Instructions::detect(dim.max(payload.map_or(0, |(_, p)| p)))
-            && let Some(loss) = self.both_directions(instructions, units, dim, payload, workspace, out)
+            && let Some(loss) =
+                self.both_directions(instructions, units, dim, payload, factor, workspace, out)
         {
             return loss;
         }
-        let dot_product = InfonceDot { temperature: self.temperature };
-        let (columns, payload_dim) = payload.unwrap_or((units, dim));
         let (first, second) = units.split_at(units.len() / 2);
-        let (first_payload, second_payload) = columns.split_at(columns.len() / 2);
-        let (out_first, out_second) = out.split_at_mut(columns.len() / 2);
-        let forth = dot_product.directed(
-            (first, second),
+        let forth = Queries {
             dim,
-            (first_payload, second_payload),
-            payload_dim,
-            workspace,
-            out_first,
-            out_second,
-        );
+            payload_dim: payload.map_or(dim, |(_, p)| p),
+            queries: first,
+            keys: second,
+            scale: 1.0 / self.temperature,
+            payloads: payload.map(|(columns, _)| columns.split_at(columns.len() / 2)),
+        };
+        let half = out.len() / 2;
+        let (of_first, of_second) = out.split_at_mut(half);
         if !self.symmetric {
-            return forth;
+            return directed(&forth, factor, workspace, of_first, of_second);
         }
+        let forth_loss = directed(&forth, 0.5 * factor, workspace, of_first, of_second);
         let mut back_sums = std::mem::take(&mut workspace.back);
-        back_sums.resize(columns.len(), 0.0);
-        let (back_first, back_second) = back_sums.split_at_mut(columns.len() / 2);
-        let back = dot_product.directed(
-            (second, first),
-            dim,
-            (second_payload, first_payload),
-            payload_dim,
-            workspace,
-            back_second,
-            back_first,
-        );
-        for (value, other) in out.iter_mut().zip(&back_sums) {
-            *value = 0.5 * (*value + other);
-        }
+        back_sums.resize(out.len(), 0.0);
+        let (back_first, back_second) = back_sums.split_at_mut(half);
+        let payloads = forth.payloads.map(|(first, second)| (second, first));
+        let back = Queries { queries: second, keys: first, payloads, ..forth };
+        let back_loss = directed(&back, 0.5 * factor, workspace, back_second, back_first);
+        out.iter_mut().zip(&back_sums).for_each(|(value, other)| *value += other);
         workspace.back = back_sums;
-        0.5 * (forth + back)
+        0.5 * (forth_loss + back_loss)
     }
 
     /// Both directions at once, which share their exponentials; nothing where logits may be too large for this.
+    #[allow(clippy::too_many_arguments)] // those of `of_units`, and the instructions
     fn both_directions(
         &self,
         instructions: Instructions,
         units: &[f64],
         dim: usize,
         payload: Option<(&[f64], usize)>,
+        factor: f64,
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> Option<f64> {
@@ -163,40 +159,40 @@ impl InfonceCosine {
         if inverse * std::f64::consts::LOG2_E > 0.99 * LARGEST_LOGIT {
             return None;
         }
-        let Workspace { mutual, sides: (rows, columns), positive_logits, .. } = workspace;
-        let Workspace { normalisers, negative_weight, .. } = workspace;
+        let Workspace { mutual, sides: (rows, columns), own_products, softmax, negative_weight, .. } =
+            workspace;
         let (first, second) = units.split_at(units.len() / 2);
         let count = first.len() / dim;
         let p = payload.map_or(dim, |(_, p)| p);
         let payloads = payload.map(|(payload, _)| payload.split_at(payload.len() / 2));
-        // All of the factor goes to the rows, so that what columns are summed from carries it.
-        let factor = inverse * std::f64::consts::LOG2_E;
-        rows.load(dim, first, factor, payloads.map(|(first, _)| (first, p)));
+        // All of the scale goes to the rows, so that what columns are summed from carries it.
+        let scale = inverse * std::f64::consts::LOG2_E;
+        rows.load(dim, first, scale, payloads.map(|(first, _)| (first, p)));
         columns.load(dim, second, 1.0, payloads.map(|(_, second)| (second, p)));
-        positive_logits.clear();
-        positive_logits
-            .extend(first.chunks_exact(dim).zip(second.chunks_exact(dim)).map(|(u, v)| dot(u, v) * inverse));
+        instructions.run(OwnProducts {
+            sides: (rows.points(), columns.points()),
+            factor: std::f64::consts::LN_2,
+            products: own_products,
+        });
         mutual.kernel_sums(instructions, (rows, columns), Pairs::Ordered);
         let mut loss = 0.0;
         negative_weight.clear();
         negative_weight.resize(count, 0.0);
         for (side, sums) in [(&mut *rows, mutual.row_weights()), (&mut *columns, mutual.column_weights())] {
-            normalisers.clear();
-            for ((weight, negatives), logit) in negative_weight.iter_mut().zip(sums).zip(&*positive_logits) {
-                let row = Row::new(*negatives, *logit);
-                normalisers.push(row.normaliser);
-                *weight += row.negative_weight;
-                loss += row.loss;
-            }
-            side.set_normalisers(normalisers);
+            loss += softmax.compute(sums, own_products.points());
+            negative_weight
+                .iter_mut()
+                .zip(&softmax.negative_weights)
+                .for_each(|(sum, weight)| *sum += weight);
+            side.set_normalisers(&softmax.normalisers);
         }
         mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered);
         // Each positive pair counts in both directions, and each direction half.
         let (own_first, own_second) = payloads.unwrap_or((first, second));
         let (out_first, out_second) = out.split_at_mut(count * p);
-        let half = 0.5 * inverse;
+        let half = 0.5 * factor * inverse;
         mutual.write_rows(half, out_first);
-        mutual.write_columns(if payload.is_some() { half } else { half / factor }, out_second);
+        mutual.write_columns(if payload.is_some() { half } else { half / scale }, out_second);
         for (out, own) in [(out_first, own_second), (out_second, own_first)] {
             for ((out, own), weight) in
                 out.chunks_exact_mut(p).zip(own.chunks_exact(p)).zip(&*negative_weight)

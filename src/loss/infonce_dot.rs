@@ -1,5 +1,6 @@
 //! InfoNCE with dot products, the loss of the authors' released toy code.
 
+use super::directed::Queries;
 use super::pairwise::{ColumnSum, Pairwise};
 use super::tile::Instructions;
 use super::{Evaluation, REDUCTION, TEMPERATURE, Workspace, dot, reference_dot, reference_row};
@@ -20,73 +21,27 @@ pub struct InfonceDot {
     pub temperature: f64,
 }
 
-/// Both views of one problem, or the parts of a matrix that belong to them, queries first.
-pub(super) type Halves<'a> = (&'a [f64], &'a [f64]);
-
 impl InfonceDot {
     pub(super) fn combine(
         &self,
         embeddings: &[f64],
         dim: usize,
         payload: Option<(&[f64], usize)>,
+        factor: f64,
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> Evaluation {
-        let (columns, payload_dim) = payload.unwrap_or((embeddings, dim));
-        let views = embeddings.split_at(embeddings.len() / 2);
-        let payloads = columns.split_at(columns.len() / 2);
-        let (out_first, out_second) = out.split_at_mut(columns.len() / 2);
-        let loss = self.directed(views, dim, payloads, payload_dim, workspace, out_first, out_second);
-        Evaluation { loss, shorter_than_floor: 0 }
-    }
-
-    /// The loss of queries against keys, and its combinations for both.
-    #[allow(clippy::too_many_arguments)] // one place where both directions of the cosine loss meet
-    pub(super) fn directed(
-        &self,
-        (queries, keys): Halves<'_>,
-        dim: usize,
-        (query_payload, key_payload): Halves<'_>,
-        payload_dim: usize,
-        workspace: &mut Workspace,
-        out_queries: &mut [f64],
-        out_keys: &mut [f64],
-    ) -> f64 {
-        let Workspace { sums, directed, positive_logits, .. } = workspace;
-        let inverse = 1.0 / self.temperature;
-        positive_logits.clear();
-        positive_logits
-            .extend(queries.chunks_exact(dim).zip(keys.chunks_exact(dim)).map(|(q, k)| dot(q, k) * inverse));
-        let problem = Pairwise {
+        let (queries, keys) = embeddings.split_at(embeddings.len() / 2);
+        let problem = Queries {
             dim,
-            payload_dim,
-            count: queries.len() / dim,
+            payload_dim: payload.map_or(dim, |(_, p)| p),
             queries,
             keys,
-            scale: inverse,
-            key_bias: None,
-            largest_logit: positive_logits.iter().fold(0.0, |largest, logit| largest.max(logit.abs())),
-            positive_logits,
-            row_payload: key_payload,
-            column_payload: query_payload,
-            original_payload: key_payload,
-            column_sum: ColumnSum::Plain,
+            scale: 1.0 / self.temperature,
+            payloads: payload.map(|(columns, _)| columns.split_at(columns.len() / 2)),
         };
-        let instructions = Instructions::detect(dim.max(payload_dim));
-        let loss = instructions
-            .and_then(|instructions| directed.compute(instructions, &problem, sums))
-            .unwrap_or_else(|| sums.compute(&problem));
-        for (out, sum) in out_queries.iter_mut().zip(&sums.rows) {
-            *out = sum * inverse;
-        }
-        let columns = out_keys.chunks_exact_mut(payload_dim).zip(sums.columns.chunks_exact(payload_dim));
-        let own = query_payload.chunks_exact(payload_dim).zip(&sums.negative_weight);
-        for ((out, sum), (own, weight)) in columns.zip(own) {
-            for ((out, sum), own) in out.iter_mut().zip(sum).zip(own) {
-                *out = (sum - weight * own) * inverse;
-            }
-        }
-        loss
+        let (of_queries, of_keys) = out.split_at_mut(out.len() / 2);
+        Evaluation { loss: directed(&problem, factor, workspace, of_queries, of_keys), shorter_than_floor: 0 }
     }
 
     pub(super) fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>]) -> R {
@@ -99,4 +54,62 @@ impl InfonceDot {
         }
         total
     }
+}
+
+/// The loss Σ_i log Σ_j exp(l_ij) - l_ii of queries against keys; writes `factor` times its combinations for both.
+pub(super) fn directed(
+    problem: &Queries<'_>,
+    factor: f64,
+    workspace: &mut Workspace,
+    of_queries: &mut [f64],
+    of_keys: &mut [f64],
+) -> f64 {
+    let factor = factor * problem.scale;
+    Instructions::detect(problem.dim.max(problem.payload_dim))
+        .and_then(|instructions| {
+            workspace.directed.compute(instructions, problem, factor, of_queries, of_keys)
+        })
+        .unwrap_or_else(|| directed_of_any_size(problem, factor, workspace, of_queries, of_keys))
+}
+
+/// The same by the kernel for logits of any size.
+pub(super) fn directed_of_any_size(
+    problem: &Queries<'_>,
+    factor: f64,
+    workspace: &mut Workspace,
+    of_queries: &mut [f64],
+    of_keys: &mut [f64],
+) -> f64 {
+    let Workspace { sums, positive_logits, .. } = workspace;
+    let (dim, payload_dim) = (problem.dim, problem.payload_dim);
+    let (query_payload, key_payload) = problem.payloads();
+    let pairs = problem.queries.chunks_exact(dim).zip(problem.keys.chunks_exact(dim));
+    positive_logits.clear();
+    positive_logits.extend(pairs.map(|(q, k)| dot(q, k) * problem.scale));
+    let loss = sums.compute(&Pairwise {
+        dim,
+        payload_dim,
+        count: positive_logits.len(),
+        queries: problem.queries,
+        keys: problem.keys,
+        scale: problem.scale,
+        key_bias: None,
+        largest_logit: positive_logits.iter().fold(0.0, |largest, logit| largest.max(logit.abs())),
+        positive_logits,
+        row_payload: key_payload,
+        column_payload: query_payload,
+        original_payload: key_payload,
+        column_sum: ColumnSum::Plain,
+    });
+    for (out, sum) in of_queries.iter_mut().zip(&sums.rows) {
+        *out = factor * sum;
+    }
+    let columns = of_keys.chunks_exact_mut(payload_dim).zip(sums.columns.chunks_exact(payload_dim));
+    let own = query_payload.chunks_exact(payload_dim).zip(&sums.negative_weight);
+    for ((out, sum), (own, weight)) in columns.zip(own) {
+        for ((out, sum), own) in out.iter_mut().zip(sum).zip(own) {
+            *out = factor * (sum - weight * own);
+        }
+    }
+    loss
 }

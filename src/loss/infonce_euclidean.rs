@@ -1,9 +1,7 @@
 //! InfoNCE with squared Euclidean distances (Eq. 2), the loss of the paper's theory.
 
-use super::pairwise::{
-    CANCELLATION, ColumnSum, Pairwise, Row, kernel_row, resize, subtract_own, sum_differences,
-};
-use super::tile::{Instructions, Pairs};
+use super::pairwise::{CANCELLATION, ColumnSum, Pairwise, kernel_row, resize, sum_differences};
+use super::tile::{Instructions, Pairs, SubtractOwn};
 use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row, square_distance};
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
@@ -43,29 +41,53 @@ impl WeightedCovariances {
     }
 }
 
-/// Copies `columns` (d x 2N) less the mean of its first N columns, on which no difference depends.
+/// Copies `columns` (d x N) less their mean, on which no difference depends.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn centre(columns: &[f64], dim: usize, mean: &mut Vec<f64>, out: &mut Vec<f64>) {
-    out.clear();
-    out.extend_from_slice(columns);
-    let first = &columns[..columns.len() / 2];
-    let per_sample = 1.0 / (first.len() / dim) as f64;
+    resize(out, columns.len());
+    let per_sample = 1.0 / (columns.len() / dim) as f64;
     mean.clear();
     mean.resize(dim, 0.0);
-    for column in first.chunks_exact(dim) {
+    for column in columns.chunks_exact(dim) {
         mean.iter_mut().zip(column).for_each(|(mean, value)| *mean += value * per_sample);
     }
-    for column in out.chunks_exact_mut(dim) {
-        column.iter_mut().zip(&*mean).for_each(|(value, mean)| *value -= mean);
+    for (out, column) in out.chunks_exact_mut(dim).zip(columns.chunks_exact(dim)) {
+        for ((out, value), mean) in out.iter_mut().zip(column).zip(&*mean) {
+            *out = value - mean;
+        }
     }
 }
 
-/// Largest |logit|, from below: the farthest sample is at least as far from some other one as it is from the mean.
-fn largest_logit(key_bias: &[f64]) -> f64 {
-    key_bias.iter().fold(0.0, |largest, bias| largest.max(-bias))
+/// Writes the logits -|z_i - z'_i|²/2 of the positive pairs.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn logits_of_pairs(first: &[f64], second: &[f64], dim: usize, logits: &mut [f64]) {
+    let pairs = first.chunks_exact(dim).zip(second.chunks_exact(dim));
+    for (logit, (z, z2)) in logits.iter_mut().zip(pairs) {
+        *logit = -0.5 * square_distance(z, z2);
+    }
 }
 
-/// A normaliser must not be smaller than this for the fast kernel: weights below 2^-1000 count as 0 there.
-const SMALLEST_TOTAL: f64 = 1e-250;
+/// Writes `factor` times what the sums over negative pairs and the positive pair give to both views.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn add_positive_pairs(
+    pulls: &[f64],
+    weights: &[f64],
+    (first, second): (&[f64], &[f64]),
+    (p, factor): (usize, f64),
+    out: &mut [f64],
+) {
+    let (out_first, out_second) = out.split_at_mut(pulls.len());
+    let outputs = out_first.chunks_exact_mut(p).zip(out_second.chunks_exact_mut(p));
+    let views = first.chunks_exact(p).zip(second.chunks_exact(p));
+    let samples = outputs.zip(views).zip(pulls.chunks_exact(p)).zip(weights);
+    for ((((out_first, out_second), (first, second)), pulls), weight) in samples {
+        for k in 0..p {
+            let pull = weight * (first[k] - second[k]);
+            out_first[k] = factor * (pulls[k] + pull);
+            out_second[k] = -factor * pull;
+        }
+    }
+}
 
 /// Terms of a sum that are looked at before all of them are summed again.
 const SAMPLED: usize = 64;
@@ -102,47 +124,46 @@ fn symmetric_sums(
 ) -> Option<f64> {
     // Logits in base 2: distances are those of points longer by this factor.
     let factor = std::f64::consts::LOG2_E.sqrt();
-    let Workspace { mutual, sides, embeddings, payload, key_bias, positive_logits, .. } = workspace;
-    let Workspace { pulls, negative_weight, normalisers, row, differences, .. } = workspace;
-    let first = &embeddings[..embeddings.len() / 2];
-    let count = key_bias.len();
+    let Workspace { mutual, sides, embeddings, payload, positive_logits, softmax, .. } = workspace;
+    let Workspace { pulls, row, differences, cancelled, .. } = workspace;
+    let count = positive_logits.len();
     let p = payload_dim.unwrap_or(dim);
-    let centred = if payload_dim.is_some() { &payload[..p * count] } else { first };
+    let centred = if payload_dim.is_some() { &*payload } else { &*embeddings };
     let side = &mut sides.0;
-    side.load(dim, first, factor, payload_dim.map(|p| (centred, p)));
-    side.set_half_squares();
+    side.load(dim, embeddings, factor, payload_dim.map(|p| (centred.as_slice(), p)));
+    side.set_half_squares(instructions);
     mutual.kernel_sums(instructions, (side, side), Pairs::Unordered);
-    negative_weight.clear();
-    normalisers.clear();
-    let mut loss = 0.0;
-    for (negatives, positive) in mutual.row_weights().iter().zip(&*positive_logits) {
-        let result = Row::new(*negatives, *positive);
-        let total = result.normaliser.recip();
-        if !(total >= SMALLEST_TOTAL && total.is_finite()) {
-            return None;
-        }
-        loss += result.loss;
-        negative_weight.push(result.negative_weight);
-        normalisers.push(result.normaliser);
+    let loss = softmax.compute(mutual.row_weights(), positive_logits);
+    if loss.is_nan() {
+        return None;
     }
+    let normalisers = softmax.normalisers.as_slice();
     side.set_normalisers(normalisers);
     mutual.weighted_sums(instructions, (side, side), Pairs::Unordered);
     resize(pulls, p * count);
     mutual.write_rows(if payload_dim.is_some() { 1.0 } else { factor.recip() }, pulls);
     let weights = mutual.row_weights();
-    let tolerated = CANCELLATION * (1.0 + largest_logit(key_bias));
+    // Largest |logit|, from below: the farthest sample is at least as far from some other one as it is from the mean.
+    let tolerated = CANCELLATION * (1.0 + std::f64::consts::LN_2 * side.largest_half_square());
     let weights_of = |i: usize, among: usize, row: &mut Vec<f64>| {
         row.resize(among, 0.0);
-        kernel_row(&first[..among * dim], &first[i * dim..(i + 1) * dim], row);
-        for (weight, normaliser) in row.iter_mut().zip(&*normalisers) {
+        kernel_row(&embeddings[..among * dim], &embeddings[i * dim..(i + 1) * dim], row);
+        for (weight, normaliser) in row.iter_mut().zip(normalisers) {
             *weight *= normalisers[i] + normaliser;
         }
     };
-    for (i, pull) in pulls.chunks_exact_mut(p).enumerate() {
-        let own = &centred[i * p..(i + 1) * p];
-        if !subtract_own(pull, own, weights[i], tolerated) {
-            continue;
-        }
+    instructions.run(SubtractOwn {
+        sums: pulls,
+        normalisers: None,
+        weights,
+        own: centred,
+        tolerated,
+        cancelled,
+    });
+    for &i in &*cancelled {
+        let i = i as usize;
+        let of_sample = i * p..(i + 1) * p;
+        let (pull, own) = (&mut pulls[of_sample.clone()], &centred[of_sample]);
         // Digits are lost only where the terms themselves are small, and a few of them may show that they are not.
         weights_of(i, SAMPLED.min(count), row);
         absolute_differences(centred, own, row, differences);
@@ -157,22 +178,22 @@ fn symmetric_sums(
 /// The sums by the kernel for logits of any size.
 fn general_sums(dim: usize, payload_dim: Option<usize>, original: &[f64], workspace: &mut Workspace) -> f64 {
     let Workspace { sums, embeddings, payload, key_bias, positive_logits, .. } = workspace;
-    let Workspace { pulls, negative_weight, .. } = workspace;
-    let first = &embeddings[..embeddings.len() / 2];
-    let count = key_bias.len();
+    let Workspace { pulls, softmax, .. } = workspace;
     let p = payload_dim.unwrap_or(dim);
-    let centred = if payload_dim.is_some() { &payload[..p * count] } else { first };
+    let centred = if payload_dim.is_some() { &*payload } else { &*embeddings };
+    key_bias.clear();
+    key_bias.extend(embeddings.chunks_exact(dim).map(|z| -0.5 * dot(z, z)));
     // Logits are taken relative to -|z_i|²/2, which is common to a row.
     positive_logits.iter_mut().zip(&*key_bias).for_each(|(logit, bias)| *logit -= bias);
     let loss = sums.compute(&Pairwise {
         dim,
         payload_dim: p,
-        count,
-        queries: first,
-        keys: first,
+        count: key_bias.len(),
+        queries: embeddings,
+        keys: embeddings,
         scale: 1.0,
         key_bias: Some(key_bias),
-        largest_logit: largest_logit(key_bias),
+        largest_logit: key_bias.iter().fold(0.0, |largest, bias| largest.max(-bias)),
         positive_logits,
         row_payload: centred,
         column_payload: centred,
@@ -181,7 +202,7 @@ fn general_sums(dim: usize, payload_dim: Option<usize>, original: &[f64], worksp
     });
     pulls.clear();
     pulls.extend(sums.rows.iter().zip(&sums.columns).map(|(row, column)| row + column));
-    negative_weight.clone_from(&sums.negative_weight);
+    softmax.negative_weights.clone_from(&sums.negative_weight);
     loss
 }
 
@@ -191,57 +212,40 @@ impl InfonceEuclidean {
         embeddings: &[f64],
         dim: usize,
         payload: Option<(&[f64], usize)>,
+        factor: f64,
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> Evaluation {
-        let (loss, payload_dim) = self.sums(embeddings, dim, payload, workspace);
-        let half = out.len() / 2;
-        let (first, second) = payload.map_or(embeddings, |(inputs, _)| inputs).split_at(half);
-        for (i, weight) in workspace.negative_weight.iter().enumerate() {
-            for k in i * payload_dim..(i + 1) * payload_dim {
-                let pull = weight * (first[k] - second[k]);
-                out[k] = workspace.pulls[k] + pull;
-                out[half + k] = -pull;
-            }
-        }
+        let loss = self.sums(embeddings, dim, payload, workspace);
+        let (columns, p) = payload.unwrap_or((embeddings, dim));
+        let Workspace { pulls, softmax, .. } = workspace;
+        let views = columns.split_at(columns.len() / 2);
+        add_positive_pairs(pulls, &softmax.negative_weights, views, (p, factor), out);
         Evaluation { loss, shorter_than_floor: 0 }
     }
 
-    /// Runs a kernel on centred copies, which it leaves in the workspace with Σ_j (α_ij + α_ji) (x_j - x_i) and 1 - α_ii.
+    /// Runs a kernel on centred copies of the first views, which it leaves in the workspace with Σ_j (α_ij + α_ji) (x_j - x_i) and
+    /// 1 - α_ii.
     fn sums(
         &self,
         embeddings: &[f64],
         dim: usize,
         payload: Option<(&[f64], usize)>,
         workspace: &mut Workspace,
-    ) -> (f64, usize) {
-        let count = embeddings.len() / (2 * dim);
-        let original = payload.map_or(embeddings, |(inputs, _)| inputs);
-        centre(embeddings, dim, &mut workspace.row, &mut workspace.embeddings);
-        let payload_dim = payload.map_or(dim, |(_, p)| p);
-        if let Some((inputs, p)) = payload {
-            centre(inputs, p, &mut workspace.row, &mut workspace.payload);
+    ) -> f64 {
+        let (first, second) = embeddings.split_at(embeddings.len() / 2);
+        let (columns, p) = payload.unwrap_or((embeddings, dim));
+        let original = &columns[..columns.len() / 2];
+        centre(first, dim, &mut workspace.row, &mut workspace.embeddings);
+        if payload.is_some() {
+            centre(original, p, &mut workspace.row, &mut workspace.payload);
         }
-        let (first, second) = workspace.embeddings.split_at(dim * count);
-        let key_bias = &mut workspace.key_bias;
-        key_bias.clear();
-        key_bias.extend(first.chunks_exact(dim).map(|z| -0.5 * dot(z, z)));
-        let positive_logits = &mut workspace.positive_logits;
-        positive_logits.clear();
-        positive_logits.extend(
-            first
-                .chunks_exact(dim)
-                .zip(second.chunks_exact(dim))
-                .map(|(z, z2)| -0.5 * square_distance(z, z2)),
-        );
-        let original = &original[..payload_dim * count];
-        let instructions = Instructions::detect(dim.max(payload_dim));
-        let loss = instructions
-            .and_then(|instructions| {
-                symmetric_sums(instructions, dim, payload.map(|(_, p)| p), original, workspace)
-            })
-            .unwrap_or_else(|| general_sums(dim, payload.map(|(_, p)| p), original, workspace));
-        (loss, payload_dim)
+        resize(&mut workspace.positive_logits, first.len() / dim);
+        logits_of_pairs(first, second, dim, &mut workspace.positive_logits);
+        let payload_dim = payload.map(|(_, p)| p);
+        Instructions::detect(dim.max(p))
+            .and_then(|instructions| symmetric_sums(instructions, dim, payload_dim, original, workspace))
+            .unwrap_or_else(|| general_sums(dim, payload_dim, original, workspace))
     }
 
     /// Σ̂0, Σ̂1 and the weights 1 - α_ii at the embeddings (d x 2N) of `inputs` (p x 2N).
@@ -258,15 +262,12 @@ impl InfonceEuclidean {
         let count = embeddings.len() / (2 * dim);
         let p = inputs.len() / (2 * count);
         self.sums(embeddings, dim, Some((inputs, p)), workspace);
-        let Workspace { pulls, negative_weight, payload: centred, .. } = workspace;
-        let factor = match reduction {
-            Reduction::Mean => 1.0 / count as f64,
-            Reduction::Sum => 1.0,
-        };
-        let (first, second) = centred.split_at(p * count);
+        let Workspace { pulls, softmax, payload: centred, .. } = workspace;
+        let negative_weight = &softmax.negative_weights;
+        let factor = reduction.of_sum(count);
         // Σ̂0 = -Σ_i pull_i x_iᵀ, symmetric up to rounding.
         let mut data = Matrix::zeros(p, p);
-        let transposed = View::new(first, p, count).transpose();
+        let transposed = View::new(centred, p, count).transpose();
         product(
             data.as_mut_slice(),
             Destination::Replace,
@@ -275,10 +276,11 @@ impl InfonceEuclidean {
             transposed,
         );
         let data = &data + data.transpose();
+        let (first, second) = inputs.split_at(p * count);
         let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
         let weighted: Vec<f64> = differences
             .chunks_exact(p)
-            .zip(&*negative_weight)
+            .zip(negative_weight)
             .flat_map(|(difference, weight)| difference.iter().map(move |value| value * weight))
             .collect();
         let mut augmentation = Matrix::zeros(p, p);

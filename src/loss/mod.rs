@@ -12,6 +12,7 @@ mod infonce_dot;
 mod infonce_euclidean;
 mod mutual;
 mod pairwise;
+mod softmax;
 mod tile;
 
 use crate::matrix::{Destination, Matrix, View, product};
@@ -36,6 +37,14 @@ impl Reduction {
         match self {
             Reduction::Mean => of_mean,
             Reduction::Sum => of_mean * samples,
+        }
+    }
+
+    /// What a sum over N samples is multiplied by.
+    fn of_sum(self, samples: usize) -> f64 {
+        match self {
+            Reduction::Mean => 1.0 / samples as f64,
+            Reduction::Sum => 1.0,
         }
     }
 }
@@ -85,9 +94,10 @@ pub struct Workspace {
     directed: directed::Directed,
     mutual: mutual::MutualSums,
     sides: (mutual::MutualSide, mutual::MutualSide),
+    softmax: softmax::Softmax,
     pulls: Vec<f64>,
     negative_weight: Vec<f64>,
-    normalisers: Vec<f64>,
+    own_products: tile::Tiled,
     embeddings: Vec<f64>,
     payload: Vec<f64>,
     key_bias: Vec<f64>,
@@ -97,6 +107,7 @@ pub struct Workspace {
     back: Vec<f64>,
     row: Vec<f64>,
     differences: Vec<f64>,
+    cancelled: Vec<u32>,
 }
 
 impl Loss {
@@ -166,18 +177,13 @@ impl Loss {
             "a contrastive loss needs N ≥ 2 pairs of views"
         );
         assert_eq!(out.len(), 2 * count * payload.map_or(dim, |(_, p)| p), "one output column an embedding");
+        let factor = reduction.of_sum(count);
         let mut evaluation = match self {
-            Loss::Euclidean(loss) => loss.combine(embeddings, dim, payload, workspace, out),
-            Loss::Dot(loss) => loss.combine(embeddings, dim, payload, workspace, out),
-            Loss::Cosine(loss) => loss.combine(embeddings, dim, payload, workspace, out),
+            Loss::Euclidean(loss) => loss.combine(embeddings, dim, payload, factor, workspace, out),
+            Loss::Dot(loss) => loss.combine(embeddings, dim, payload, factor, workspace, out),
+            Loss::Cosine(loss) => loss.combine(embeddings, dim, payload, factor, workspace, out),
         };
-        if reduction == Reduction::Mean {
-            let per_sample = 1.0 / count as f64;
-            evaluation.loss *= per_sample;
-            for value in out {
-                *value *= per_sample;
-            }
-        }
+        evaluation.loss *= factor;
         evaluation
     }
 

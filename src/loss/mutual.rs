@@ -9,8 +9,8 @@
 //! points and p that of the payload; memory: a few times N (d + p), and [`KEPT`] values.
 
 use super::tile::{
-    CHUNK, Instructions, Kernel, Pairs, ROWS, Side, Tiled, Vectors, add_all, add_to_columns, add_to_rows,
-    exp2, for_rows, load, load_all, logits, store_all,
+    CHUNK, Instructions, Kernel, OwnProducts, Pairs, ROWS, Side, Tiled, Vectors, add_all, add_to_columns,
+    add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
@@ -30,7 +30,8 @@ impl MutualSide {
     /// points themselves, times `factor` as they are kept.
     pub fn load(&mut self, dim: usize, points: &[f64], factor: f64, payload: Option<(&[f64], usize)>) {
         self.points.load(dim, points, factor);
-        self.bias.exclude_padding(points.len() / dim);
+        self.bias.clear(1, points.len() / dim);
+        self.bias.exclude_padding();
         self.separate_payload = payload.is_some();
         if let Some((payload, p)) = payload {
             self.payload.load(p, payload, 1.0);
@@ -38,20 +39,25 @@ impl MutualSide {
     }
 
     /// Lets half the square of each point be its bias, so that kernel values are 2^(-|x_i - x_j|²/2).
-    pub fn set_half_squares(&mut self) {
-        let tiles = self.points.values().chunks_exact(self.points.dim() * CHUNK);
-        for (bias, tile) in self.bias.values_mut().chunks_exact_mut(CHUNK).zip(tiles) {
-            for coordinates in tile.chunks_exact(CHUNK) {
-                for (bias, x) in bias.iter_mut().zip(coordinates) {
-                    *bias += 0.5 * x * x;
-                }
-            }
-        }
+    pub fn set_half_squares(&mut self, instructions: Instructions) {
+        let MutualSide { points, bias, .. } = self;
+        instructions.run(OwnProducts { sides: (points, points), factor: 0.5, products: bias });
+        bias.exclude_padding();
     }
 
     /// Sets the normalisers, one a point.
     pub fn set_normalisers(&mut self, normalisers: &[f64]) {
         self.normaliser.load(1, normalisers, 1.0);
+    }
+
+    /// The points times their factor.
+    pub fn points(&self) -> &Tiled {
+        &self.points
+    }
+
+    /// The largest half square of a point.
+    pub fn largest_half_square(&self) -> f64 {
+        self.bias.points().iter().copied().fold(0.0, f64::max)
     }
 
     fn largest_dim(&self) -> usize {
@@ -431,8 +437,8 @@ mod tests {
                             payload.as_ref().map(|[_, columns]| (columns.as_slice(), p)),
                         );
                         if pairs == Pairs::Unordered {
-                            rows.set_half_squares();
-                            columns.set_half_squares();
+                            rows.set_half_squares(instructions);
+                            columns.set_half_squares(instructions);
                         }
                         rows.set_normalisers(&normalisers);
                         columns.set_normalisers(&second);

@@ -185,27 +185,6 @@ impl PairwiseSums {
     }
 }
 
-/// What the sums over a row of weights give.
-pub(super) struct Row {
-    /// log Σ_j exp(l_ij) - l_ii.
-    pub loss: f64,
-    /// 1 / Σ_j exp(l_ij).
-    pub normaliser: f64,
-    /// 1 - α_ii.
-    pub negative_weight: f64,
-}
-
-impl Row {
-    /// From Σ_{j≠i} exp(l_ij) and l_ii, where neither that sum nor exp(l_ii) leaves the range of numbers.
-    pub fn new(negatives: f64, positive: f64) -> Row {
-        let own = positive.exp();
-        let total = negatives + own;
-        // Saturated rows keep their digits.
-        let loss = if negatives < own { (negatives / own).ln_1p() } else { total.ln() - positive };
-        Row { loss, normaliser: total.recip(), negative_weight: negatives / total }
-    }
-}
-
 /// Subtracts `weight` times `own`; says whether a coordinate lost more digits than the weights have, where `tolerated` is the
 /// factor by which a sum may be smaller than its terms.
 #[inline(always)]
@@ -329,10 +308,6 @@ fn maximum_of_sum(values: &mut [f64], addend: &[f64]) -> f64 {
 }
 
 /// Replaces each value x ≤ `peak` by exp(x - peak) and returns the sum of these.
-///
-/// exp(y) = 2^n exp(r) with n the integer nearest to y / ln 2, and exp(r), |r| ≤ ln 2 / 2, by its Taylor polynomial of
-/// degree 12, whose remainder is below 1.8e-16 of the value. Results below e^-690 become 0: products with what is left
-/// of them stay clear of subnormal numbers, which are slow.
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn exponentiate(values: &mut [f64], peak: f64) -> f64 {
     const LANES: usize = 8;
@@ -340,20 +315,25 @@ fn exponentiate(values: &mut [f64], peak: f64) -> f64 {
     let mut chunks = values.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *value = exp_of_non_positive(*value - peak);
+            *value = exp(*value - peak);
             *lane += *value;
         }
     }
     let mut sum = lanes.iter().sum();
     for value in chunks.into_remainder() {
-        *value = exp_of_non_positive(*value - peak);
+        *value = exp(*value - peak);
         sum += *value;
     }
     sum
 }
 
+/// exp(y) for y ≤ 700, in a form that loops over many y are vectorised with.
+///
+/// exp(y) = 2^n exp(r) with n the integer nearest to y / ln 2, and exp(r), |r| ≤ ln 2 / 2, by its Taylor polynomial of
+/// degree 12, whose remainder is below 1.8e-16 of the value. Results below e^-690 become 0: products with what is left
+/// of them stay clear of subnormal numbers, which are slow.
 #[inline(always)]
-fn exp_of_non_positive(y: f64) -> f64 {
+pub(super) fn exp(y: f64) -> f64 {
     const SMALLEST: f64 = -690.0;
     /// Adding 1.5 2^52 leaves the nearest integer in the low bits of the sum.
     const ROUNDER: f64 = 6755399441055744.0;

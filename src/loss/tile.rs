@@ -4,7 +4,7 @@
 //! Kernels here are written once, over [`Vectors`], and compiled for AVX-512 and for AVX2 with FMA; which of them runs is decided
 //! when the program runs. Where neither is there, [`Instructions::detect`] says so and the general kernel does the work.
 
-use super::pairwise::resize;
+use super::pairwise::{resize, subtract_own};
 use pulp::Simd;
 use pulp::bytemuck::{cast_slice, cast_slice_mut, from_bytes, from_bytes_mut};
 
@@ -46,9 +46,9 @@ impl Tiled {
         self.memory.fill(0.0);
     }
 
-    /// Biases of `count` points: none, but padding does not count.
-    pub fn exclude_padding(&mut self, count: usize) {
-        self.clear(1, count);
+    /// Lets padding not count: these are the biases of points.
+    pub fn exclude_padding(&mut self) {
+        let count = self.count;
         self.values_mut()[count..].fill(f64::INFINITY);
     }
 
@@ -67,7 +67,7 @@ impl Tiled {
     /// Adds the points to those of another matrix of the same shape.
     pub fn add_to(&self, other: &mut Tiled) {
         debug_assert_eq!((self.dim, self.count), (other.dim, other.count));
-        other.values_mut().iter_mut().zip(self.values()).for_each(|(to, from)| *to += from);
+        add(other.values_mut(), self.values());
     }
 
     /// Writes `factor` times the points to the columns of a column-major matrix.
@@ -123,6 +123,12 @@ impl Tiled {
         let size = CHUNK * self.dim;
         &self.values()[index * size..(index + 1) * size]
     }
+}
+
+/// sums += values.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn add(sums: &mut [f64], values: &[f64]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// Writes `factor` times the transpose of columns of `dim` values, each column with one value in every `stride` of `out`.
@@ -441,26 +447,105 @@ pub(super) fn exp2<S: Vectors>(simd: S, t: S::f64s) -> S::f64s {
     simd.select_f64s(simd.less_than_f64s(t, simd.splat_f64s(SMALLEST)), simd.splat_f64s(0.0), value)
 }
 
-/// Writes the squares of the lengths of points, one a point.
-pub(super) struct SquaredLengths<'a> {
-    /// The points.
-    pub points: &'a Tiled,
-    /// One value a point and padding.
-    pub squares: &'a mut [f64],
+/// Writes `factor` x·y of each two points of the same index.
+pub(super) struct OwnProducts<'a> {
+    /// x and y.
+    pub sides: (&'a Tiled, &'a Tiled),
+    /// The factor.
+    pub factor: f64,
+    /// One value a point; those of padding are zero.
+    pub products: &'a mut Tiled,
 }
 
-impl Kernel for SquaredLengths<'_> {
+impl Kernel for OwnProducts<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
-        let SquaredLengths { points, squares } = self;
-        for (index, squares) in squares.chunks_exact_mut(CHUNK).enumerate() {
+        let OwnProducts { sides: (x, y), factor, products } = self;
+        products.reserve(1, x.count());
+        let factor = simd.splat_f64s(factor);
+        for (index, products) in products.values_mut().chunks_exact_mut(CHUNK).enumerate() {
             for at in (0..CHUNK).step_by(S::F64_LANES) {
                 let mut sum = simd.splat_f64s(0.0);
-                for coordinates in points.chunk(index).chunks_exact(CHUNK) {
-                    let x = load(simd, coordinates, at);
-                    sum = simd.mul_add_f64s(x, x, sum);
+                for (x, y) in x.chunk(index).chunks_exact(CHUNK).zip(y.chunk(index).chunks_exact(CHUNK)) {
+                    sum = simd.mul_add_f64s(load(simd, x, at), load(simd, y, at), sum);
                 }
-                store(simd, squares, at, sum);
+                store(simd, products, at, simd.mul_f64s(factor, sum));
+            }
+        }
+    }
+}
+
+/// Adds multiples of points to other points, all in whole chunks.
+pub(super) struct AddMultiples<'a> {
+    /// What they are added to.
+    pub sums: &'a mut [f64],
+    /// What each point is multiplied by; one value a point, padding too.
+    pub factors: &'a [f64],
+    /// The points.
+    pub points: &'a [f64],
+}
+
+impl Kernel for AddMultiples<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        let AddMultiples { sums, factors, points } = self;
+        let size = points.len() / factors.len() * CHUNK;
+        let chunks = sums.chunks_exact_mut(size).zip(points.chunks_exact(size));
+        for ((sums, points), factors) in chunks.zip(factors.chunks_exact(CHUNK)) {
+            for at in (0..CHUNK).step_by(S::F64_LANES) {
+                let factor = load(simd, factors, at);
+                for (sums, x) in sums.chunks_exact_mut(CHUNK).zip(points.chunks_exact(CHUNK)) {
+                    let sum = simd.mul_add_f64s(factor, load(simd, x, at), load(simd, sums, at));
+                    store(simd, sums, at, sum);
+                }
+            }
+        }
+    }
+}
+
+/// [`subtract_own`] for the sums of many rows (p x rows), after they are multiplied by normalisers where there are any.
+pub(super) struct SubtractOwn<'a> {
+    /// The sums, and what comes of them.
+    pub sums: &'a mut [f64],
+    /// One a row.
+    pub normalisers: Option<&'a [f64]>,
+    /// One a row.
+    pub weights: &'a [f64],
+    /// p x rows.
+    pub own: &'a [f64],
+    /// As there.
+    pub tolerated: f64,
+    /// Rows of which too many digits were lost.
+    pub cancelled: &'a mut Vec<u32>,
+}
+
+impl Kernel for SubtractOwn<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        let SubtractOwn { sums, normalisers, weights, own, tolerated, cancelled } = self;
+        let (lanes, p) = (S::F64_LANES, sums.len() / weights.len());
+        let (zero, one) = (simd.splat_f64s(0.0), simd.splat_f64s(1.0));
+        let factor = simd.splat_f64s(tolerated);
+        let whole = p / lanes * lanes;
+        cancelled.clear();
+        for (row, (sums, own)) in sums.chunks_exact_mut(p).zip(own.chunks_exact(p)).enumerate() {
+            let normaliser = normalisers.map_or(1.0, |normalisers| normalisers[row]);
+            let (normalisers, weight) = (simd.splat_f64s(normaliser), simd.splat_f64s(weights[row]));
+            let mut lost = zero;
+            for at in (0..whole).step_by(lanes) {
+                let before = simd.mul_f64s(normalisers, load(simd, sums, at));
+                let own = simd.mul_f64s(weight, load(simd, own, at));
+                let after = simd.sub_f64s(before, own);
+                store(simd, sums, at, after);
+                let left = simd.mul_f64s(simd.abs_f64s(after), factor);
+                lost = simd.select_f64s(simd.less_than_f64s(left, simd.abs_f64s(before)), one, lost);
+                lost = simd.select_f64s(simd.less_than_f64s(left, simd.abs_f64s(own)), one, lost);
+            }
+            let rest = &mut sums[whole..];
+            rest.iter_mut().for_each(|sum| *sum *= normaliser);
+            let lost_in_rest = subtract_own(rest, &own[whole..], weights[row], tolerated);
+            if lost_in_rest | (simd.reduce_sum_f64s(lost) > 0.0) {
+                cancelled.push(row as u32);
             }
         }
     }
