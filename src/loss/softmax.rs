@@ -62,7 +62,7 @@ fn normalise(
         normalisers[i] = 1.0 / total;
         negative_weights[i] = negatives[i] / total;
         ratios[i] = negatives[i] / own;
-        in_range &= (total >= SMALLEST_TOTAL) & (total < f64::INFINITY);
+        in_range &= (SMALLEST_TOTAL..f64::INFINITY).contains(&total);
     }
     in_range
 }
