@@ -39,7 +39,7 @@ fn main() {
                 1e9 * best / pairs,
                 median / pairs / floor
             );
-            if count >= 2048 {
+            if count >= 1024 {
                 let (_, shared) = on_threads(2, || gradient(&loss, count, repeats(count)));
                 print!("; two threads are {:.2} times faster", median / shared);
             }

@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Raised whenever a change alters the numbers that the same plan gives, so that old results are not taken for new.
-pub const ENGINE_REVISION: u32 = 2;
+pub const ENGINE_REVISION: u32 = 3;
 
 /// Steps that a flow may attempt where the plan does not say.
 const DEFAULT_MAX_STEPS: u64 = 1_000_000;
