@@ -519,23 +519,30 @@ fn weighted_covariances_agree_with_their_double_sums_and_x_is_their_difference()
 fn nearby_samples_far_from_the_mean_keep_their_digits() {
     // Two tight clusters far apart: the weighted differences are a millionth of the embeddings they come from.
     let mut generator = ChaCha::seed_from_u64(14);
-    let loss = Loss::Euclidean(InfonceEuclidean);
-    let (n, dim) = (12, 3);
-    let mut z = normals(&mut generator, 2 * n * dim, 1e-6);
-    for (i, z) in z.chunks_mut(dim).enumerate() {
-        z[0] += if i % 2 == 0 { 6.0 } else { -6.0 };
-        // One sample far off in another direction moves the mean, from which the near ones are then far.
-        if i == 1 {
-            z[1] += 8.0;
+    let losses = [Loss::Euclidean(InfonceEuclidean), Loss::Dot(InfonceDot { temperature: 20.0 })];
+    // Less than a vector of coordinates, a whole one, and both.
+    for (loss, dim) in losses.iter().flat_map(|loss| [3, 8, 9].map(|dim| (loss, dim))) {
+        let n = 6;
+        let mut z = normals(&mut generator, 2 * n * dim, 1e-6);
+        for (i, z) in z.chunks_mut(dim).enumerate() {
+            z[0] += if i % 2 == 0 { 6.0 } else { -6.0 };
+            // One sample far off in another direction moves the mean, from which the near ones are then far.
+            if i == 1 {
+                z[1] += 8.0;
+            }
         }
-    }
-    let mut gradient = vec![0.0; z.len()];
-    loss.evaluate(&z, dim, Reduction::Sum, &mut Workspace::default(), &mut gradient);
-    let exact = exact_gradient(&loss, &z, dim, Reduction::Sum);
-    let (largest, terms) = absolute_terms(&loss, &z, dim, Reduction::Sum);
-    for k in 0..z.len() {
-        let error = (gradient[k] - exact[k]).abs();
-        assert!(error <= PROMISE * (1.0 + largest) * terms[k], "{k}: {error:e} of {:e}", terms[k]);
+        let mut gradient = vec![0.0; z.len()];
+        loss.evaluate(&z, dim, Reduction::Sum, &mut Workspace::default(), &mut gradient);
+        let exact = exact_gradient(loss, &z, dim, Reduction::Sum);
+        let (largest, terms) = absolute_terms(loss, &z, dim, Reduction::Sum);
+        for k in 0..z.len() {
+            let error = (gradient[k] - exact[k]).abs();
+            assert!(
+                error <= PROMISE * (1.0 + largest) * terms[k],
+                "{loss:?}, {dim}, {k}: {error:e} of {:e}",
+                terms[k]
+            );
+        }
     }
 }
 

@@ -145,9 +145,7 @@ impl Directed {
             factor,
             problem,
         };
-        // A power of two, so that no block has parts of two chunks.
-        let kept_rows = (KEPT / (keys.chunks() * CHUNK)).clamp(ROWS, KEPT_ROWS);
-        let kept_rows = 1 << kept_rows.ilog2();
+        let kept_rows = (KEPT / (keys.chunks() * CHUNK)).clamp(ROWS, KEPT_ROWS) / ROWS * ROWS;
         let shares = parts_of(n);
         let length = n.div_ceil(shares * kept_rows) * kept_rows;
         let weights = &mut self.negative_weights;

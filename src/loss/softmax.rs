@@ -138,6 +138,13 @@ mod tests {
     }
 
     #[test]
+    fn products_of_many_hopeless_rows_do_not_overflow() {
+        let (negatives, positives) = ([40.0f64.exp(); 300], [0.0; 300]);
+        let expected = 300.0 * 40.0f64.exp().ln_1p();
+        assert!(relative_error(Softmax::default().compute(&negatives, &positives), expected) < 1e-14);
+    }
+
+    #[test]
     fn a_positive_pair_of_weight_zero_costs_its_distance_and_sums_out_of_range_are_told() {
         // exp(-800) counts as 0.
         let loss = Softmax::default().compute(&[1.0, 1.0], &[-800.0, 0.0]);
