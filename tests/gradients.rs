@@ -245,6 +245,27 @@ fn gradients_agree_with_dual_numbers_on_a_thousand_random_instances() {
 }
 
 #[test]
+fn losses_are_those_of_their_definition_reduced_as_they_say() {
+    let mut generator = ChaCha::seed_from_u64(16);
+    for loss in Loss::examples() {
+        for (n, dim, scale) in [(2, 1, 1.0), (8, 5, 3.0), (130, 9, 1.0)] {
+            let z = normals(&mut generator, 2 * n * dim, scale);
+            let rows: Vec<Vec<f64>> = z.chunks(dim).map(<[f64]>::to_vec).collect();
+            let mut gradient = vec![0.0; z.len()];
+            for reduction in [Reduction::Mean, Reduction::Sum] {
+                let value = loss.evaluate(&z, dim, reduction, &mut Workspace::default(), &mut gradient).loss;
+                let expected = loss.reference(&rows[..n], &rows[n..], reduction);
+                // An error of a logit moves the loss of its row by as much.
+                let (largest, _) = absolute_terms(&loss, &z, dim, reduction);
+                let rows = if reduction == Reduction::Sum { n as f64 } else { 1.0 };
+                let error = (value - expected).abs() / (PROMISE * (1.0 + largest) * rows);
+                assert!(error <= 1.0, "{loss:?}, N = {n}, {reduction:?}: {value} and {expected}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_gradient_check_rejects_a_temperature_that_is_wrong_in_the_tenth_digit() {
     let mut generator = ChaCha::seed_from_u64(8);
     let right = Loss::Dot(InfonceDot { temperature: 0.7 });
