@@ -6,6 +6,7 @@ mod list;
 mod progress;
 mod reproduce;
 mod run;
+mod status;
 mod verify;
 
 use clap::{Args, Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Verb {
     Verify(Verify),
     /// Run an experiment file: every cell of its sweep, every repeat; what is there already stays
     Run(Run),
+    /// Tell how the runs of a folder stand: done, running, failed and why, missing, time left
+    Status(Status),
     /// Check an experiment file without running it
     Check(Check),
     /// Print the JSON Schema of experiment files, for editors
@@ -95,8 +98,45 @@ struct Run {
     /// Run failed cells again
     #[arg(long)]
     retry: bool,
+    /// Do the I-th of N parts of the runs, counted from 0 [default: from SLURM_ARRAY_TASK_ID and _COUNT where they are set]
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
+    shard: Option<Shard>,
     #[command(flatten)]
     parallel: Parallel,
+}
+
+/// One of several parts of the runs of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shard {
+    index: usize,
+    count: usize,
+}
+
+impl Shard {
+    fn parse(text: &str) -> Result<Shard, String> {
+        let parts = text.split_once('/').map(|(index, count)| (index.parse(), count.parse()));
+        match parts {
+            Some((Ok(index), Ok(count))) if index < count => Ok(Shard { index, count }),
+            _ => Err("allowed: I/N with 0 ≤ I < N, such as 0/4, 1/4, 2/4 and 3/4 for four parts".to_string()),
+        }
+    }
+
+    /// The part of a task of a Slurm array. Where indices have gaps, as when some tasks are submitted again, there is none:
+    /// all tasks share all runs.
+    fn of_slurm(variable: impl Fn(&str) -> Option<String>) -> Option<Shard> {
+        let number = |name: &str| variable(name)?.parse::<usize>().ok();
+        let (index, count) = (number("SLURM_ARRAY_TASK_ID")?, number("SLURM_ARRAY_TASK_COUNT")?);
+        let (first, last) = (number("SLURM_ARRAY_TASK_MIN")?, number("SLURM_ARRAY_TASK_MAX")?);
+        let without_gaps = last.checked_sub(first)? + 1 == count;
+        without_gaps.then(|| index.checked_sub(first)).flatten().map(|index| Shard { index, count })
+    }
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    /// The folder that `contraflow run` writes its results to
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +193,7 @@ pub fn main() -> ExitCode {
         Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
         Verb::Verify(arguments) => verify::verify(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Status(arguments) => status::status(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Schema => {
             print_line(&format!("{:#}", crate::settings::json_schema(crate::experiment::ROOT)));
@@ -161,4 +202,30 @@ pub fn main() -> ExitCode {
         Verb::List(arguments) => list::list(arguments.topic.as_deref()),
     };
     ExitCode::from(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_one_of_its_number() {
+        assert_eq!(Shard::parse("2/3"), Ok(Shard { index: 2, count: 3 }));
+        for wrong in ["3/3", "1", "a/2", "-1/2", "0/0", "1/2/3"] {
+            assert!(Shard::parse(wrong).unwrap_err().contains("0/4"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_task_of_an_array_is_a_shard_unless_the_array_has_gaps() {
+        let shard = |id: &str, count: &str, min: &str, max: &str| {
+            let values = [("ID", id), ("COUNT", count), ("MIN", min), ("MAX", max)]
+                .map(|(name, value)| (format!("SLURM_ARRAY_TASK_{name}"), value.to_string()));
+            Shard::of_slurm(|name| values.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+        };
+        assert_eq!(shard("5", "4", "3", "6"), Some(Shard { index: 2, count: 4 }));
+        assert_eq!(shard("7", "2", "3", "7"), None);
+        assert_eq!(shard("x", "2", "3", "4"), None);
+        assert_eq!(Shard::of_slurm(|_| None), None);
+    }
 }

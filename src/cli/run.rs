@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::verify::check_claims;
-use super::{DONE, FAILED, INTERRUPTED, Run, interrupted, print_line, refuse};
+use super::{DONE, FAILED, INTERRUPTED, Run, Shard, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
 use crate::run::{self, Event, State, Store, Tally, Task};
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 pub(super) const KEPT: &str = "interrupted; finished runs are kept, and the same command does the others";
 
 pub(super) fn run(arguments: &Run) -> u8 {
-    let experiment = match Experiment::read(&arguments.file, &arguments.overrides) {
+    let mut experiment = match Experiment::read(&arguments.file, &arguments.overrides) {
         Ok(experiment) => experiment,
         Err(problem) => return refuse(&problem),
     };
@@ -22,6 +22,23 @@ pub(super) fn run(arguments: &Run) -> u8 {
     }
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(&experiment.name));
     let store = Store::new(out);
+    if let Err(problem) = experiment.check_files() {
+        return refuse(&problem);
+    }
+    // All of them, whatever part this call does.
+    if let Err(error) = store.create().and_then(|()| store.write_planned(&experiment)) {
+        eprintln!("error: {error}");
+        return FAILED;
+    }
+    if let Some(Shard { index, count }) =
+        arguments.shard.or_else(|| Shard::of_slurm(|name| std::env::var(name).ok()))
+    {
+        let mut number = 0;
+        experiment.plans.retain(|_| {
+            number += 1;
+            (number - 1) % count == index
+        });
+    }
     let work = [Work { experiment: &experiment, store: &store, summary: true }];
     let results = run_missing(&work, arguments.parallel.jobs(), arguments.retry, &|_, _| ());
     let tally = match &results[0] {

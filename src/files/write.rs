@@ -55,6 +55,25 @@ pub fn write_directly(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileEr
     fs::write(path, bytes).map_err(|e| FileError::io(path, "write", &e))
 }
 
+/// Waits until everything that was written to the file system of `folder` is on disk: one call for any number of files. Where
+/// the operating system has no such call it does nothing, and files reach the disk when the system sees fit.
+///
+/// # Errors
+/// The folder cannot be opened, or the disk fails.
+pub fn flush_file_system(folder: impl AsRef<Path>) -> Result<(), FileError> {
+    let folder = folder.as_ref();
+    #[cfg(target_os = "linux")]
+    {
+        let flushed = File::open(folder).and_then(|file| rustix::fs::syncfs(&file).map_err(Into::into));
+        flushed.map_err(|error| FileError::io(folder, "flush", &error))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        Ok(())
+    }
+}
+
 /// Creates a file with a name that no other writer has.
 fn create_beside(folder: &Path) -> std::io::Result<(PathBuf, File)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -2,6 +2,8 @@
 
 mod cost;
 mod finding;
+mod hold;
+mod overview;
 mod population;
 mod prediction;
 mod schedule;
@@ -12,6 +14,8 @@ mod summary;
 
 pub use cost::cost;
 pub use finding::{figure_array, finding, spectrum_name};
+pub use hold::Holder;
+pub use overview::Overview;
 pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Simulation, simulate};

@@ -1,19 +1,26 @@
 //! Many plans on several cores, of one or of many experiments: what is missing runs, what is there stays.
 
 use super::cost::cost;
+use super::hold::{HEARTBEAT, Holds};
 use super::simulate::simulate;
 use super::store::{State, Store};
 use crate::experiment::{Experiment, Plan};
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use crate::record::Ending;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A plan that takes longer says how far it is, so that a stiff one can be told from a dead one.
 const SECONDS_BETWEEN_REPORTS: f64 = 10.0;
+
+/// Results are on disk at most so long after they have got their name: one flush serves all of this time.
+const SECONDS_BETWEEN_FLUSHES: f64 = 0.3;
+
+/// How long a thread waits that has found all that is left in the hands of others.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// What happens while plans run.
 #[derive(Clone, Debug)]
@@ -38,7 +45,12 @@ pub enum Event<'a> {
         /// What the reader should know.
         warnings: Vec<String>,
     },
-    /// A plan could not be run or stored.
+    /// Another process has done a plan.
+    Elsewhere {
+        /// The plan.
+        plan: &'a Plan,
+    },
+    /// A plan could not be run.
     Broken {
         /// The plan.
         plan: &'a Plan,
@@ -52,7 +64,7 @@ pub enum Event<'a> {
 pub struct Tally {
     /// Finished now.
     pub finished: usize,
-    /// Finished earlier.
+    /// Finished earlier, or by another process.
     pub present: usize,
     /// Ended early, now or earlier.
     pub failed: usize,
@@ -75,17 +87,16 @@ pub struct Task<'a> {
     waiting: Vec<&'a Plan>,
     damage: Vec<String>,
     tally: Tally,
+    retry: bool,
 }
 
 impl<'a> Task<'a> {
     /// Looks at what `store` holds, and makes its folder where there is none; with `retry`, failed plans are to run again.
     /// Cost: reads all files of the store.
     pub fn new(experiment: &'a Experiment, store: &'a Store, retry: bool) -> Result<Task<'a>, FileError> {
-        std::fs::create_dir_all(store.root())
-            .map_err(|error| FileError::io(store.root(), "create the folder", &error))?;
-        store.sweep_leftovers();
-        let mut task =
-            Task { experiment, store, waiting: Vec::new(), damage: Vec::new(), tally: Tally::default() };
+        store.create()?;
+        let (waiting, damage, tally) = (Vec::new(), Vec::new(), Tally::default());
+        let mut task = Task { experiment, store, waiting, damage, tally, retry };
         for plan in &experiment.plans {
             match store.state(plan) {
                 State::Finished => task.tally.present += 1,
@@ -140,7 +151,7 @@ pub fn run(
 }
 
 /// Runs what waits of all `tasks`, on `jobs` threads: one queue, the plans that take longest first, whatever experiment they
-/// belong to.
+/// belong to. Several processes can do this at once: what another one works on is waited for, and taken over where it dies.
 ///
 /// `report` and `done` are called with the index of the task, by the threads that do the work. `done` comes once for each
 /// task, as soon as none of its plans is left; an error says why its store could not be written, which ends this task alone.
@@ -152,42 +163,186 @@ pub fn run_all(
     report: &(dyn Fn(usize, Event<'_>) + Sync),
     done: &(dyn Fn(usize, Result<Tally, FileError>) + Sync),
 ) {
-    let progress: Vec<Mutex<Progress>> = tasks.iter().map(|task| Mutex::new(Progress::new(task))).collect();
+    let shares: Vec<Share<'_>> = tasks.iter().map(Share::new).collect();
     let queue = queue(tasks);
     let next = AtomicUsize::new(0);
+    let elsewhere: Mutex<Vec<(usize, &Plan)>> = Mutex::default();
+    let count = |task: usize, ended: Option<Result<End, FileError>>| {
+        if let Some(result) = shares[task].count(ended) {
+            done(task, result);
+        }
+    };
+    // False where another process holds the plan.
+    let attempt = |task: usize, plan: &Plan| {
+        let ended = if interrupted() || shares[task].is_broken() {
+            Ok(Some(End::Interrupted))
+        } else {
+            shares[task].attempt(plan, interrupted, &|event| report(task, event))
+        };
+        let Some(ended) = ended.transpose() else { return false };
+        count(task, Some(ended));
+        true
+    };
     let work = || {
         while let Some(entry) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let task = entry.task();
-            let ended = match *entry {
-                Entry::Nothing { .. } => None,
-                Entry::Plan { plan, .. } => {
-                    let idle = interrupted()
-                        || progress[task].lock().is_ok_and(|progress| progress.broken.is_some());
-                    Some(if idle {
-                        Ok(End::Interrupted)
-                    } else {
-                        run_plan(plan, tasks[task].store, interrupted, &|event| report(task, event))
-                    })
+            match *entry {
+                Entry::Nothing { task } => count(task, None),
+                Entry::Plan { task, plan, .. } => {
+                    if !attempt(task, plan) {
+                        locked(&elsewhere).push((task, plan));
+                    }
                 }
-            };
-            let Ok(mut progress) = progress[task].lock() else { continue };
-            if let Some(ended) = ended {
-                progress.count(ended);
             }
-            if let Some(result) = progress.result() {
-                drop(progress);
-                done(task, result);
+        }
+        // What others hold: it is done when they are, or falls to us when they die.
+        let mut held_in_turn = 0;
+        loop {
+            let (plan, left) = {
+                let mut elsewhere = locked(&elsewhere);
+                // From the front, so that all have their turn.
+                ((!elsewhere.is_empty()).then(|| elsewhere.remove(0)), elsewhere.len())
+            };
+            let Some((task, plan)) = plan else { break };
+            if attempt(task, plan) {
+                held_in_turn = 0;
+                continue;
+            }
+            locked(&elsewhere).push((task, plan));
+            held_in_turn += 1;
+            if held_in_turn > left {
+                held_in_turn = 0;
+                std::thread::sleep(BETWEEN_LOOKS);
             }
         }
     };
-    // The pool's threads take plans by themselves, one at a time: plans differ in cost. Only the pieces of a product inside a
-    // plan are left for the pool to hand out, so that no thread helps with them before the queue is empty, and none that
-    // waits for a piece begins with another plan.
-    match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
-        Ok(pool) => {
-            pool.broadcast(|_| work());
+    let ended = Ended::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| ended.keep_house(&shares));
+        // The pool's threads take plans by themselves, one at a time: plans differ in cost. Only the pieces of a product
+        // inside a plan are left for the pool to hand out, so that no thread helps with them before the queue is empty, and
+        // none that waits for a piece begins with another plan.
+        match rayon::ThreadPoolBuilder::new().num_threads(jobs).build() {
+            Ok(pool) => {
+                pool.broadcast(|_| work());
+            }
+            Err(_) => work(),
         }
-        Err(_) => work(),
+        ended.tell();
+    });
+    shares.iter().for_each(|share| drop(share.flush()));
+}
+
+/// What a mutex guards, also after a thread has panicked: counters and lists here are whole at all times.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells the thread that keeps house that the work has ended.
+#[derive(Default)]
+struct Ended {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn tell(&self) {
+        *locked(&self.ended) = true;
+        self.changed.notify_all();
+    }
+
+    /// Flushes results to disk and shows that this process lives, until the work has ended.
+    fn keep_house(&self, shares: &[Share<'_>]) {
+        let mut beaten = Instant::now();
+        let mut ended = locked(&self.ended);
+        while !*ended {
+            let pause = Duration::from_secs_f64(SECONDS_BETWEEN_FLUSHES);
+            ended = self.changed.wait_timeout(ended, pause).unwrap_or_else(PoisonError::into_inner).0;
+            let beat = beaten.elapsed() >= HEARTBEAT;
+            for share in shares {
+                let kept = share.flush().and_then(|()| if beat { share.beat() } else { Ok(()) });
+                if let Err(error) = kept {
+                    share.is_broken_by(error);
+                }
+            }
+            if beat {
+                beaten = Instant::now();
+            }
+        }
+    }
+}
+
+/// One task while it is worked on.
+struct Share<'a> {
+    task: &'a Task<'a>,
+    /// The part of this process; nothing where nothing waits.
+    holds: Option<Holds>,
+    /// Whether there are results that may not be on disk yet.
+    unflushed: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+impl<'a> Share<'a> {
+    fn new(task: &'a Task<'a>) -> Share<'a> {
+        let mut progress = Progress { left: task.waiting.len(), tally: task.tally.clone(), broken: None };
+        let holds = (!task.waiting.is_empty()).then(|| Holds::join(task.store.root())).transpose();
+        let holds = holds.unwrap_or_else(|error| {
+            progress.broken = Some(error);
+            None
+        });
+        Share { task, holds, unflushed: AtomicBool::new(false), progress: Mutex::new(progress) }
+    }
+
+    fn is_broken(&self) -> bool {
+        locked(&self.progress).broken.is_some()
+    }
+
+    fn is_broken_by(&self, error: FileError) {
+        locked(&self.progress).broken.get_or_insert(error);
+    }
+
+    fn flush(&self) -> Result<(), FileError> {
+        if self.unflushed.swap(false, Ordering::Relaxed) {
+            files::flush_file_system(self.task.store.root())?;
+        }
+        Ok(())
+    }
+
+    fn beat(&self) -> Result<(), FileError> {
+        self.holds.as_ref().map_or(Ok(()), Holds::beat)
+    }
+
+    /// Runs and stores a plan, unless that has happened meanwhile; nothing where another process holds it.
+    fn attempt(
+        &self,
+        plan: &Plan,
+        interrupted: &(dyn Fn() -> bool + Sync),
+        report: &dyn Fn(Event<'_>),
+    ) -> Result<Option<End>, FileError> {
+        let Some(holds) = &self.holds else { return Ok(Some(End::Interrupted)) };
+        let Some(held) = holds.take(&plan.hash)? else { return Ok(None) };
+        let ended = match self.task.store.state(plan) {
+            State::Finished => {
+                report(Event::Elsewhere { plan });
+                End::Present
+            }
+            State::Failed(_) if !self.task.retry => {
+                report(Event::Elsewhere { plan });
+                End::Failed
+            }
+            _ => run_plan(plan, self.task.store, interrupted, report)?,
+        };
+        self.unflushed.store(true, Ordering::Relaxed);
+        drop(held);
+        Ok(Some(ended))
+    }
+
+    /// Counts a plan that has ended, if one has; what the task has come to, where nothing of it is left.
+    fn count(&self, ended: Option<Result<End, FileError>>) -> Option<Result<Tally, FileError>> {
+        let mut progress = locked(&self.progress);
+        if let Some(ended) = ended {
+            progress.count(ended);
+        }
+        progress.result()
     }
 }
 
@@ -200,12 +355,6 @@ enum Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn task(&self) -> usize {
-        match *self {
-            Entry::Plan { task, .. } | Entry::Nothing { task } => task,
-        }
-    }
-
     fn cost(&self) -> f64 {
         match *self {
             Entry::Plan { cost, .. } => cost,
@@ -236,14 +385,11 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(task: &Task<'_>) -> Progress {
-        Progress { left: task.waiting.len(), tally: task.tally.clone(), broken: None }
-    }
-
     fn count(&mut self, ended: Result<End, FileError>) {
         self.left -= 1;
         match ended {
             Ok(End::Finished) => self.tally.finished += 1,
+            Ok(End::Present) => self.tally.present += 1,
             Ok(End::Failed) => self.tally.failed += 1,
             Ok(End::Interrupted) => self.tally.interrupted += 1,
             Err(error) => {
@@ -262,6 +408,8 @@ impl Progress {
 /// How one plan ended.
 enum End {
     Finished,
+    /// Another process has done it.
+    Present,
     Failed,
     Interrupted,
 }
@@ -286,18 +434,18 @@ fn run_plan(
         };
         plan.prepare().map(|prepared| simulate(plan, prepared, &watched))
     }));
+    let failed = |message: String| {
+        store.save_failure(plan, &message, start.elapsed().as_secs_f64())?;
+        report(Event::Broken { plan, message });
+        Ok(End::Failed)
+    };
     let simulation = match simulated {
         Ok(Ok(simulation)) => simulation,
-        Ok(Err(problem)) => {
-            report(Event::Broken { plan, message: problem.to_string() });
-            return Ok(End::Failed);
-        }
+        Ok(Err(problem)) => return failed(problem.to_string()),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            let message = format!("internal error: {}", text.unwrap_or_default());
-            report(Event::Broken { plan, message });
-            return Ok(End::Failed);
+            return failed(format!("internal error: {}", text.unwrap_or_default()));
         }
     };
     if let Ending::Interrupted { .. } = simulation.ending {

@@ -1,5 +1,6 @@
 //! Results on disk: one directory a cell and repeat, whole or not there.
 
+use super::hold;
 use super::simulate::Simulation;
 use crate::experiment::{ENGINE_REVISION, Plan};
 use crate::files::{self, Array, FileError, NpzArray};
@@ -32,6 +33,15 @@ pub enum State {
     Failed(String),
     /// A file is not the one that was written, for this reason; it has to be written again.
     Damaged(String),
+}
+
+/// What the outcome of a run says by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Glance {
+    Missing,
+    Finished { wall_seconds: f64 },
+    Failed { message: String },
+    Damaged { message: String },
 }
 
 /// The outcome and the arrays of one stored run.
@@ -93,22 +103,49 @@ impl Store {
         &self.root
     }
 
+    /// Makes the store's folder where there is none.
+    pub fn create(&self) -> Result<(), FileError> {
+        fs::create_dir_all(&self.root).map_err(|error| FileError::io(&self.root, "create the folder", &error))
+    }
+
     /// The directory of a plan's results.
     pub fn directory(&self, plan: &Plan) -> PathBuf {
         self.root.join(plan.directory_name())
+    }
+
+    /// What the outcome in a directory of the store says, without a look at the other files.
+    pub(super) fn glance(&self, directory: &str) -> Glance {
+        match self.outcome(&self.root.join(directory)) {
+            None => Glance::Missing,
+            Some(Err(message)) => Glance::Damaged { message },
+            Some(Ok(outcome)) if outcome["finished"] == Value::Bool(true) => {
+                Glance::Finished { wall_seconds: outcome["wall_seconds"].as_f64().unwrap_or(0.0) }
+            }
+            Some(Ok(outcome)) => Glance::Failed { message: message_of(&outcome) },
+        }
+    }
+
+    /// The outcome in a directory, or what is wrong with it; nothing where there is no such directory.
+    fn outcome(&self, directory: &Path) -> Option<Result<Value, String>> {
+        let path = directory.join(OUTCOME);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let outcome = serde_json::from_str::<Value>(&text);
+                Some(outcome.map_err(|_| format!("{} is not JSON", path.display())))
+            }
+            Err(_) if directory.exists() => Some(Err(format!("{} is missing", path.display()))),
+            Err(_) => None,
+        }
     }
 
     /// Whether a plan's results are there, by the checksums of their files. Cost: reads all files of the cell.
     pub fn state(&self, plan: &Plan) -> State {
         let directory = self.directory(plan);
         let path = directory.join(OUTCOME);
-        let outcome = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str::<Value>(&text),
-            Err(_) if directory.exists() => return State::Damaged(format!("{} is missing", path.display())),
-            Err(_) => return State::Missing,
-        };
-        let Ok(outcome) = outcome else {
-            return State::Damaged(format!("{} is not JSON", path.display()));
+        let outcome = match self.outcome(&directory) {
+            None => return State::Missing,
+            Some(Err(message)) => return State::Damaged(message),
+            Some(Ok(outcome)) => outcome,
         };
         let Some(checksums) = outcome["checksums"].as_object() else {
             return State::Damaged(format!("{} has no checksums", path.display()));
@@ -124,7 +161,7 @@ impl Store {
         if outcome["finished"] == Value::Bool(true) {
             State::Finished
         } else {
-            State::Failed(outcome["message"].as_str().unwrap_or("unknown").to_string())
+            State::Failed(message_of(&outcome))
         }
     }
 
@@ -142,10 +179,14 @@ impl Store {
     pub(super) fn load_directory(&self, directory: &Path) -> Result<StoredRun, FileError> {
         let path = directory.join(OUTCOME);
         let text = fs::read_to_string(&path).map_err(|error| FileError::io(&path, "read", &error))?;
-        let outcome = serde_json::from_str(&text).map_err(|error| {
+        let outcome: Value = serde_json::from_str(&text).map_err(|error| {
             FileError::io(&path, "read", &io::Error::new(io::ErrorKind::InvalidData, error))
         })?;
-        let arrays = files::read_npz(directory.join(RECORD))?;
+        let arrays = match outcome["ending"].as_str() {
+            // It never began.
+            Some("error") => BTreeMap::new(),
+            _ => files::read_npz(directory.join(RECORD))?,
+        };
         Ok(StoredRun { outcome, arrays })
     }
 
@@ -160,32 +201,37 @@ impl Store {
         found
     }
 
-    /// Removes what interrupted processes that no longer run have left.
-    pub fn sweep_leftovers(&self) {
-        let Ok(entries) = fs::read_dir(&self.root) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let process = name.strip_prefix(".unfinished-").and_then(|rest| rest.split('-').next());
-            let alive =
-                |process: &str| Path::new("/proc").join(process).exists() || !Path::new("/proc").exists();
-            if process.is_some_and(|process| !alive(process)) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
+    /// Writes a run's results under a temporary name and renames them. They are not flushed to disk, which takes as long as a
+    /// short run: see [`files::flush_file_system`]. After a power failure the checksums tell what is lost, and it is done again.
+    pub fn save(&self, plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Result<(), FileError> {
+        self.put(plan, |temporary| self.write_files(temporary, plan, simulation, wall_seconds))
     }
 
-    /// Writes a run's results under a temporary name and renames them. They are not flushed to disk, which takes as long as a
-    /// short run: after a power failure the checksums tell what is lost, and it is done again.
-    pub fn save(&self, plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Result<(), FileError> {
+    /// Keeps that a plan could not be run, and why.
+    pub fn save_failure(&self, plan: &Plan, message: &str, wall_seconds: f64) -> Result<(), FileError> {
+        self.put(plan, |temporary| {
+            let text = plan.settings.to_toml().into_bytes();
+            let mut checksums = Map::new();
+            checksums.insert(PLAN.to_string(), files::sha256_hex(&text).into());
+            files::write_directly(temporary.join(PLAN), &text)?;
+            let mut outcome = described(plan, wall_seconds, checksums);
+            outcome["finished"] = json!(false);
+            outcome["ending"] = json!("error");
+            outcome["message"] = json!(message);
+            files::write_directly(temporary.join(OUTCOME), format!("{outcome:#}\n").as_bytes())
+        })
+    }
+
+    /// Lets `write` fill a folder, and gives it the plan's name when it is whole.
+    fn put(&self, plan: &Plan, write: impl FnOnce(&Path) -> Result<(), FileError>) -> Result<(), FileError> {
         let target = self.directory(plan);
-        let temporary =
-            self.root.join(format!(".unfinished-{}-{}", std::process::id(), plan.directory_name()));
+        let temporary = hold::unfinished(&self.root, &plan.hash);
         let io = |path: &Path, action: &str| {
             let (path, action) = (path.to_path_buf(), action.to_string());
             move |error: io::Error| FileError::io(path, &action, &error)
         };
         fs::create_dir_all(&temporary).map_err(io(&temporary, "create"))?;
-        let written = self.write_files(&temporary, plan, simulation, wall_seconds).and_then(|()| {
+        let written = write(&temporary).and_then(|()| {
             if target.exists() {
                 fs::remove_dir_all(&target).map_err(io(&target, "replace"))?;
             }
@@ -193,6 +239,8 @@ impl Store {
         });
         if written.is_err() {
             let _ = fs::remove_dir_all(&temporary);
+            // Only what is empty goes: a store that nobody else works on.
+            let _ = fs::remove_dir(self.root.join(hold::WORKING));
         }
         written
     }
@@ -222,31 +270,25 @@ impl Store {
     }
 }
 
+fn message_of(outcome: &Value) -> String {
+    outcome["message"].as_str().unwrap_or("unknown").to_string()
+}
+
 fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: Map<String, Value>) -> Value {
     let effort = simulation.effort;
-    let mut outcome = json!({
-        "finished": simulation.ending.is_finished(),
-        "ending": simulation.ending.name(),
-        "message": simulation.ending.to_string(),
-        "warnings": simulation.warnings,
-        "time": simulation.trajectory.time.last(),
-        "effort": {
-            "steps": effort.steps,
-            "rejected": effort.rejected,
-            "evaluations": effort.evaluations,
-            "dense_evaluations": effort.dense_evaluations,
-            "jacobians": effort.jacobians,
-            "stiff_steps": effort.stiff_steps,
-        },
-        "wall_seconds": wall_seconds,
-        "swept": plan.assignments.iter().map(|a| (a.key.to_string(), json!(&*a.value))).collect::<Map<_, _>>(),
-        "seed": plan.seed.seed,
-        "repeat": plan.seed.repeat,
-        "hash": plan.hash,
-        "version": env!("CARGO_PKG_VERSION"),
-        "engine_revision": ENGINE_REVISION,
-        "host": host(),
-        "checksums": checksums,
+    let mut outcome = described(plan, wall_seconds, checksums);
+    outcome["finished"] = json!(simulation.ending.is_finished());
+    outcome["ending"] = json!(simulation.ending.name());
+    outcome["message"] = json!(simulation.ending.to_string());
+    outcome["warnings"] = json!(simulation.warnings);
+    outcome["time"] = json!(simulation.trajectory.time.last());
+    outcome["effort"] = json!({
+        "steps": effort.steps,
+        "rejected": effort.rejected,
+        "evaluations": effort.evaluations,
+        "dense_evaluations": effort.dense_evaluations,
+        "jacobians": effort.jacobians,
+        "stiff_steps": effort.stiff_steps,
     });
     if let Ending::NonFinite { step, .. } = simulation.ending {
         outcome["failed_step"] = json!(step);
@@ -254,12 +296,25 @@ fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: M
     outcome
 }
 
-fn host() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_string())
-        .or_else(|_| std::env::var("HOSTNAME"))
-        .or_else(|_| std::env::var("COMPUTERNAME"))
-        .unwrap_or_else(|_| "unknown".to_string())
+/// What an outcome says of any run, with room for how it ended.
+fn described(plan: &Plan, wall_seconds: f64, checksums: Map<String, Value>) -> Value {
+    json!({
+        "finished": null,
+        "ending": null,
+        "message": null,
+        "warnings": [],
+        "time": null,
+        "effort": null,
+        "wall_seconds": wall_seconds,
+        "swept": plan.assignments.iter().map(|a| (a.key.to_string(), json!(&*a.value))).collect::<Map<_, _>>(),
+        "seed": plan.seed.seed,
+        "repeat": plan.seed.repeat,
+        "hash": plan.hash,
+        "version": env!("CARGO_PKG_VERSION"),
+        "engine_revision": ENGINE_REVISION,
+        "host": hold::host(),
+        "checksums": checksums,
+    })
 }
 
 fn record_bytes(trajectory: &Trajectory) -> Result<Vec<u8>, FileError> {

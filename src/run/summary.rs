@@ -4,7 +4,7 @@ use super::store::{Store, StoredRun};
 use crate::experiment::Experiment;
 use crate::files::{self, FileError};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Writes `summary.csv`: one row a cell and repeat in the store, with the swept keys, why it ended, and the final scalars.
 ///
@@ -13,13 +13,14 @@ pub fn write_summary(experiment: &Experiment, store: &Store) -> Result<(), FileE
     let mut directories: Vec<_> = experiment.plans.iter().map(|plan| store.directory(plan)).collect();
     let own: HashSet<_> = directories.iter().cloned().collect();
     directories.extend(store.directories().into_iter().filter(|directory| !own.contains(directory)));
+    // Of each run its scalars only: a sweep may record more than fits into memory.
     let runs: Vec<_> = directories
         .into_iter()
-        .filter_map(|directory| Some((store.load_directory(&directory).ok()?, directory)))
+        .filter_map(|directory| Some((Row::of(&store.load_directory(&directory).ok()?), directory)))
         .collect();
     let scalars: BTreeSet<&str> = runs
         .iter()
-        .flat_map(|(run, _)| scalar_names(run))
+        .flat_map(|(run, _)| run.scalars.keys().map(String::as_str))
         .filter(|name| !matches!(*name, "time" | "step"))
         .collect();
     // The seed has a column of its own, swept or not.
@@ -45,13 +46,27 @@ pub fn write_summary(experiment: &Experiment, store: &Store) -> Result<(), FileE
         row.push(run.outcome["seed"].to_string());
         row.push(run.outcome["repeat"].to_string());
         row.push(text(&run.outcome["ending"]));
-        row.push(number(run.last("time").map(|time| time[0])));
-        row.push(run.outcome["effort"]["steps"].to_string());
+        row.push(number(run.scalars.get("time").copied()));
+        row.push(run.outcome["effort"]["steps"].as_u64().map_or_else(String::new, |steps| steps.to_string()));
         row.push(number(run.outcome["wall_seconds"].as_f64()));
-        row.extend(scalars.iter().map(|name| number(run.last(name).map(|values| values[0]))));
+        row.extend(scalars.iter().map(|name| number(run.scalars.get(*name).copied())));
         rows.push(row);
     }
     files::write_atomically(store.root().join("summary.csv"), &files::csv_bytes(rows))
+}
+
+/// What the summary needs of a run.
+struct Row {
+    outcome: Value,
+    /// The last values of the arrays that have one number a recorded time.
+    scalars: BTreeMap<String, f64>,
+}
+
+impl Row {
+    fn of(run: &StoredRun) -> Row {
+        let last = |name: &str| Some((name.to_string(), *run.last(name)?.first()?));
+        Row { outcome: run.outcome.clone(), scalars: scalar_names(run).filter_map(last).collect() }
+    }
 }
 
 /// Names of the arrays that have one number a recorded time.

@@ -1,0 +1,153 @@
+//! How the runs that a store is for stand, at a glance: their outcomes, without reading what they recorded.
+
+use super::cost::cost;
+use super::hold::{Holder, holders};
+use super::store::{Glance, Store};
+use crate::experiment::Experiment;
+use crate::files::{self, FileError, Place};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::ErrorKind;
+
+/// What the last `contraflow run` on a store asked for.
+const PLANNED: &str = "planned.json";
+
+/// How the planned runs of a store stand. Runs are named by their directories.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overview {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Runs that were asked for.
+    pub planned: usize,
+    /// Those that did what they were asked for.
+    pub finished: usize,
+    /// Those that ended early, and why.
+    pub failed: Vec<(String, String)>,
+    /// Those that a process works on. One of another machine may have died: only time tells.
+    pub running: Vec<(String, Holder)>,
+    /// Those of which nothing usable is there, and what is wrong with them if something is.
+    pub missing: Vec<(String, Option<String>)>,
+    /// Seconds that what is left will take the processes that work on it, or one, by the time that finished runs took; nothing
+    /// where none has finished.
+    pub seconds_left: Option<f64>,
+}
+
+impl Store {
+    /// Keeps what `experiment` asks for, for [`Store::overview`].
+    pub fn write_planned(&self, experiment: &Experiment) -> Result<(), FileError> {
+        let plans: Vec<Value> = experiment
+            .plans
+            .iter()
+            .map(|plan| json!([plan.directory_name(), plan.hash, cost(plan)]))
+            .collect();
+        let planned = json!({ "experiment": experiment.name, "plans": plans });
+        files::write_atomically(self.root().join(PLANNED), format!("{planned}\n").as_bytes())
+    }
+
+    /// How the runs stand that the last [`Store::write_planned`] named. Cost: reads one small file a run.
+    ///
+    /// # Errors
+    /// Nothing was planned here, or the list cannot be read.
+    pub fn overview(&self) -> Result<Overview, FileError> {
+        let path = self.root().join(PLANNED);
+        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => FileError::new(
+                self.root(),
+                Place::Whole,
+                "no results of `contraflow run`",
+                "a folder that `contraflow run FILE --out DIR` has filled",
+                "name that folder",
+            ),
+            _ => FileError::io(&path, "read", &error),
+        })?;
+        let planned: Option<(String, Vec<(String, String, f64)>)> =
+            serde_json::from_str::<Value>(&text).ok().and_then(|planned| {
+                let plan = |plan: &Value| {
+                    Some((plan[0].as_str()?.to_string(), plan[1].as_str()?.to_string(), plan[2].as_f64()?))
+                };
+                let plans: Option<_> = planned["plans"].as_array()?.iter().map(plan).collect();
+                Some((planned["experiment"].as_str()?.to_string(), plans?))
+            });
+        let Some((experiment, plans)) = planned else {
+            let remedy = "remove it; the next `contraflow run` writes it anew";
+            return Err(FileError::new(path, Place::Whole, "damaged", "the list of planned runs", remedy));
+        };
+        let holders = holders(self.root());
+        let mut overview = Overview { experiment, planned: plans.len(), ..Overview::default() };
+        let (mut seconds, mut cost_done, mut cost_left) = (0.0, 0.0, 0.0);
+        for (directory, hash, cost) in plans {
+            let glance = self.glance(&directory);
+            if let Glance::Finished { wall_seconds } = glance {
+                overview.finished += 1;
+                seconds += wall_seconds;
+                cost_done += cost;
+                continue;
+            }
+            let holder = holders.get(&hash).filter(|holder| holder.lives != Some(false));
+            match (glance, holder) {
+                (_, Some(holder)) => overview.running.push((directory, holder.clone())),
+                (Glance::Failed { message }, None) => {
+                    overview.failed.push((directory, message));
+                    continue;
+                }
+                (Glance::Damaged { message }, None) => overview.missing.push((directory, Some(message))),
+                (_, None) => overview.missing.push((directory, None)),
+            }
+            cost_left += cost;
+        }
+        let workers = overview.running.len().max(1) as f64;
+        overview.seconds_left = (cost_done > 0.0).then(|| seconds / cost_done * cost_left / workers);
+        Ok(overview)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schedule::run;
+    use super::*;
+
+    const TEXT: &str = r#"
+seed     = 1
+data     = { kind = "gaussian", dim = 3, samples = 8 }
+augment  = { kind = "isotropic", variance = 0.5, sides = "one" }
+encoder  = { kind = "linear", widths = [3, 3], init = { kind = "gaussian", std = 0.5 } }
+loss     = { kind = "infonce-euclidean" }
+dynamics = { kind = "gd", rate = 0.1, steps = 4 }
+observe  = { times = { kind = "linear", count = 2 }, quantities = ["loss"] }
+sweep    = { "dynamics.rate" = [0.1, 0.2, 1e300, 0.4] }
+"#;
+
+    #[test]
+    fn every_planned_run_is_finished_failed_running_or_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("records"));
+        assert!(store.overview().unwrap_err().to_string().contains("contraflow run"));
+        let experiment = Experiment::parse("test.toml", folder.path(), TEXT, &[]).unwrap();
+        fs::create_dir(store.root()).unwrap();
+        store.write_planned(&experiment).unwrap();
+        let before = store.overview().unwrap();
+        assert_eq!((before.planned, before.missing.len(), before.seconds_left), (4, 4, None));
+
+        run(&experiment, &store, 1, false, &|| false, &|_| ()).unwrap();
+        let after = store.overview().unwrap();
+        assert_eq!((after.finished, after.failed.len(), after.missing.len()), (3, 1, 0));
+        assert_eq!(after.seconds_left, Some(0.0));
+
+        let [first, second, third, _] = &experiment.plans[..] else { panic!("four plans") };
+        fs::remove_dir_all(store.directory(first)).unwrap();
+        fs::write(store.directory(second).join("outcome.json"), "").unwrap();
+        let holds = super::super::hold::Holds::join(store.root()).unwrap();
+        let _held = holds.take(&third.hash).unwrap().unwrap();
+        let held = store.overview().unwrap();
+        // A failed run that is done again is running.
+        assert_eq!((held.finished, held.failed.len(), held.running.len()), (1, 0, 1));
+        assert_eq!(held.running[0].0, third.directory_name());
+        let names: Vec<_> =
+            held.missing.iter().map(|(name, wrong)| (name.clone(), wrong.is_some())).collect();
+        assert_eq!(names, [(first.directory_name(), false), (second.directory_name(), true)]);
+        assert!(held.seconds_left.is_some_and(|seconds| seconds > 0.0));
+
+        fs::write(store.root().join(PLANNED), "{}").unwrap();
+        assert!(store.overview().unwrap_err().to_string().contains("damaged"));
+    }
+}
