@@ -542,6 +542,37 @@ sweep    = {{ "dynamics.steps" = {steps} }}
     }
 
     #[test]
+    fn a_run_that_cannot_begin_fails_alone_is_kept_as_failed_and_is_done_again_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let csv = "1,2\n3,5\n-1,0.5\n2,-2\n";
+        for name in ["a.csv", "b.csv"] {
+            std::fs::write(folder.path().join(name), csv).unwrap();
+        }
+        let text = r#"
+seed     = 1
+data     = { kind = "file", path = "a.csv" }
+augment  = { kind = "isotropic", variance = 0.5, sides = "one" }
+encoder  = { kind = "linear", widths = [2, 2], init = { kind = "gaussian", std = 0.5 } }
+loss     = { kind = "infonce-euclidean" }
+dynamics = { kind = "gd", rate = 0.01, steps = 3 }
+observe  = { times = { kind = "linear", count = 1 }, quantities = ["loss"] }
+sweep    = { "data.path" = ["a.csv", "b.csv"] }
+"#;
+        let experiment = Experiment::parse("test.toml", folder.path(), text, &[]).unwrap();
+        let store = Store::new(folder.path().join("records"));
+        std::fs::remove_file(folder.path().join("b.csv")).unwrap();
+        let run = |retry| run(&experiment, &store, 1, retry, &|| false, &|_| ()).unwrap();
+        let tally = run(true);
+        assert_eq!((tally.finished, tally.failed), (1, 1));
+        let State::Failed(message) = store.state(&experiment.plans[1]) else { panic!("not kept as failed") };
+        assert!(message.contains("b.csv"), "{message}");
+        assert!(!store.load(&experiment.plans[1]).unwrap().is_finished());
+        std::fs::write(folder.path().join("b.csv"), csv).unwrap();
+        assert_eq!((run(false).failed, run(true).finished), (1, 1));
+        assert!(run(false).is_complete());
+    }
+
+    #[test]
     fn an_interruption_leaves_what_has_not_begun() {
         let folder = tempfile::tempdir().unwrap();
         let experiment = experiment("[1, 2, 3, 4]");

@@ -1,0 +1,280 @@
+//! The program under faults: killed at any moment, beside others on the same folder, out of disk.
+//!
+//! `CONTRAFLOW_FAULTS=full cargo test --test faults` kills fifty times instead of five.
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// 24 runs of some tens of milliseconds.
+const SWEEP: &str = r#"
+seed     = 3
+repeats  = 2
+data     = { kind = "gaussian", dim = 4, samples = 128 }
+augment  = { kind = "block", block = 2, variance = 0.5, sides = "one" }
+encoder  = { kind = "linear", widths = [4, 4, 4], init = { kind = "gaussian", std = 0.5 } }
+loss     = { kind = "infonce-euclidean" }
+dynamics = { kind = "gd", rate = 0.01, steps = 1500 }
+observe  = { times = { kind = "linear", every = 100 }, quantities = ["loss", "spectra", "x"] }
+sweep    = { "augment.variance" = [0.1, 0.5, 1.0, 3.0], "dynamics.steps" = [1000, 1500, 2000] }
+"#;
+
+const RUNS: usize = 24;
+
+fn full() -> bool {
+    std::env::var("CONTRAFLOW_FAULTS").is_ok_and(|value| value == "full")
+}
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("sweep.toml"), SWEEP).unwrap();
+        Place(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_contraflow"));
+        command.args(arguments).current_dir(self.0.path());
+        command
+    }
+
+    fn call(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The sweep into this folder, in a process of its own.
+    fn start(&self, out: &str) -> Running {
+        let arguments = ["run", "sweep.toml", "--jobs", "1", "--out", out];
+        let child = self.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Running(child)
+    }
+}
+
+/// A process that does not outlive the test.
+struct Running(Child);
+
+impl Running {
+    /// Waits for its end; its status and what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.0.wait().unwrap().code(), said)
+    }
+
+    fn signal(&self, name: &str) {
+        let number = self.0.id().to_string();
+        assert!(Command::new("kill").args([name, &number]).status().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Results by cell and file; of outcomes, which tell the time that a run took, only that they are there.
+fn results(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for cell in fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        for file in fs::read_dir(&cell).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = file.strip_prefix(out).unwrap().to_string_lossy().into_owned();
+            let content = if name.ends_with("outcome.json") { Vec::new() } else { fs::read(&file).unwrap() };
+            found.insert(name, content);
+        }
+    }
+    found
+}
+
+fn finished(out: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(out) else { return 0 };
+    entries.flatten().filter(|entry| entry.path().join("outcome.json").exists()).count()
+}
+
+/// Waits until this many runs are there.
+fn wait_for(out: &Path, runs: usize) {
+    let start = Instant::now();
+    while finished(out) < runs {
+        assert!(start.elapsed() < Duration::from_secs(60), "{} of {runs} runs", finished(out));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs that a process says it has done itself.
+fn done(said: &str) -> usize {
+    said.lines().filter(|line| line.contains("steps done") || line.contains("time reached")).count()
+}
+
+fn undisturbed(place: &Place) -> BTreeMap<String, Vec<u8>> {
+    let (status, said) = place.start("undisturbed").end();
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(done(&said), RUNS, "{said}");
+    let results = results(&place.path("undisturbed"));
+    assert_eq!(results.len(), 4 * RUNS);
+    results
+}
+
+#[test]
+fn a_sweep_that_is_killed_again_and_again_ends_with_the_results_of_an_undisturbed_one() {
+    let place = Place::new();
+    let out = place.path("out");
+    let kills = if full() { 50 } else { 5 };
+    for kill in 0..kills {
+        let running = place.start("out");
+        // From before the first file to the middle of the sweep.
+        std::thread::sleep(Duration::from_millis(if full() { 3 + kill % 11 * 7 } else { 5 + kill * 47 }));
+        running.signal("-KILL");
+        drop(running);
+    }
+    let before = finished(&out);
+    let (status, said) = place.start("out").end();
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(done(&said), RUNS - before, "what was there is not done again: {said}");
+    assert_eq!(results(&out), undisturbed(&place));
+    assert!(!out.join(".working").exists(), "something was left behind");
+}
+
+#[test]
+fn two_processes_share_a_sweep_and_both_end_when_all_of_it_is_done() {
+    let place = Place::new();
+    let (first, second) = (place.start("out"), place.start("out"));
+    let ((status, said), (other_status, other_said)) = (first.end(), second.end());
+    assert_eq!((status, other_status), (Some(0), Some(0)), "{said}{other_said}");
+    assert_eq!(done(&said) + done(&other_said), RUNS, "{said}{other_said}");
+    assert_eq!(results(&place.path("out")), undisturbed(&place));
+}
+
+#[test]
+fn what_a_killed_process_held_is_done_by_the_one_beside_it() {
+    let place = Place::new();
+    let out = place.path("out");
+    let (first, second) = (place.start("out"), place.start("out"));
+    wait_for(&out, 3);
+    let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
+    assert!(
+        status.contains("24 planned") && status.contains(&format!("process {}", first.0.id())),
+        "{status}"
+    );
+    first.signal("-KILL");
+    let (ended, said) = second.end();
+    assert_eq!(ended, Some(0), "{said}");
+    assert_eq!(finished(&out), RUNS);
+    let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
+    assert_eq!(status, "sweep: 24 planned, 24 done, 0 running, 0 failed, 0 missing\n");
+}
+
+#[test]
+fn a_stopped_process_is_waited_for_and_goes_on() {
+    let place = Place::new();
+    let out = place.path("out");
+    let (first, second) = (place.start("out"), place.start("out"));
+    wait_for(&out, 2);
+    // It lives, so that what it holds is not taken from it.
+    first.signal("-STOP");
+    std::thread::sleep(Duration::from_millis(50));
+    let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
+    // One, unless it was stopped just between two runs.
+    let held = status.matches(&format!("process {}", first.0.id())).count();
+    wait_for(&out, RUNS - held);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(finished(&out), RUNS - held, "{status}");
+    first.signal("-CONT");
+    let ((status, said), (other_status, other_said)) = (first.end(), second.end());
+    assert_eq!((status, other_status), (Some(0), Some(0)), "{said}{other_said}");
+    assert_eq!(done(&said) + done(&other_said), RUNS, "{said}{other_said}");
+}
+
+#[test]
+fn signals_end_a_run_within_two_seconds_and_leave_a_store_that_goes_on() {
+    for signal in ["-INT", "-TERM"] {
+        let place = Place::new();
+        let out = place.path("out");
+        let running = place.start("out");
+        wait_for(&out, 2);
+        let asked = Instant::now();
+        running.signal(signal);
+        let (status, said) = running.end();
+        assert_eq!(status, Some(130), "{signal}: {said}");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{signal}");
+        assert!(finished(&out) < RUNS && !out.join(".working").exists(), "{signal}");
+        assert_eq!(place.start("out").end().0, Some(0));
+        assert_eq!(finished(&out), RUNS);
+    }
+}
+
+#[test]
+fn shards_do_each_their_part_and_together_all() {
+    let place = Place::new();
+    let shard = |shard: &str| {
+        let output = place.call(&["run", "sweep.toml", "--out", "out", "--shard", shard]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    shard("1/3");
+    assert_eq!(finished(&place.path("out")), RUNS / 3);
+    let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
+    assert!(status.starts_with("sweep: 24 planned, 8 done, 0 running, 0 failed, 16 missing\n"), "{status}");
+    assert!(status.contains("nothing is running"), "{status}");
+    shard("0/3");
+    shard("2/3");
+    assert_eq!(results(&place.path("out")), undisturbed(&place));
+    let wrong = place.call(&["run", "sweep.toml", "--out", "out", "--shard", "3/3"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    // A task of a Slurm array has its part without being told.
+    let task = place
+        .command(&["run", "sweep.toml", "--out", "task"])
+        .envs(
+            [("ID", "4"), ("COUNT", "4"), ("MIN", "1"), ("MAX", "4")]
+                .map(|(name, value)| (format!("SLURM_ARRAY_TASK_{name}"), value)),
+        )
+        .output()
+        .unwrap();
+    assert_eq!((task.status.code(), finished(&place.path("task"))), (Some(0), RUNS / 4));
+}
+
+#[test]
+fn status_of_what_is_no_store_is_refused() {
+    let place = Place::new();
+    let output = place.call(&["status", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("contraflow run FILE --out DIR"));
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_what_fitted_is_kept() {
+    let place = Place::new();
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=400k", "tmpfs", disk.to_str().unwrap()];
+    if !Command::new("mount").args(mount).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    {
+        println!("skipped: this user may not mount a small disk");
+        return;
+    }
+    let output = place.call(&["run", "sweep.toml", "--out", "disk/out"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let kept = finished(&disk.join("out"));
+    let grown =
+        Command::new("mount").args(["-o", "remount,size=40m", disk.to_str().unwrap()]).status().unwrap();
+    let again = place.call(&["run", "sweep.toml", "--out", "disk/out"]);
+    let whole = results(&disk.join("out"));
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("free some space"), "{said}");
+    assert!(kept > 0 && kept < RUNS, "{kept}");
+    assert!(grown.success());
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("done again"), "half a result was kept");
+    assert_eq!(whole, undisturbed(&place));
+}
