@@ -145,9 +145,16 @@ pub(super) fn unfinished(root: &Path, hash: &str) -> PathBuf {
 pub(super) struct Holds {
     folder: PathBuf,
     beats: AtomicU64,
-    /// Heartbeats of processes of other machines, and since when they have not changed.
-    watched: Mutex<HashMap<String, (Option<Vec<u8>>, Instant)>>,
+    /// Processes of other machines.
+    watched: Mutex<HashMap<String, Watched>>,
     patience: Duration,
+}
+
+/// A heartbeat, and since when it has not changed.
+#[derive(Debug)]
+struct Watched {
+    beat: Option<Vec<u8>>,
+    since: Instant,
 }
 
 impl Holds {
@@ -229,9 +236,9 @@ impl Holds {
         let beat = fs::read(self.folder.join(format!("{PROCESS}{name}"))).ok();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         match watched.get(&key) {
-            Some((last, since)) if *last == beat => since.elapsed() >= self.patience,
+            Some(last) if last.beat == beat => last.since.elapsed() >= self.patience,
             _ => {
-                watched.insert(key, (beat, Instant::now()));
+                watched.insert(key, Watched { beat, since: Instant::now() });
                 false
             }
         }

@@ -32,6 +32,26 @@ pub struct Overview {
     pub seconds_left: Option<f64>,
 }
 
+/// One run in that list.
+struct Planned {
+    directory: String,
+    hash: String,
+    cost: f64,
+}
+
+impl Planned {
+    /// The experiment's name and its runs.
+    fn parse(text: &str) -> Option<(String, Vec<Planned>)> {
+        let planned: Value = serde_json::from_str(text).ok()?;
+        let text = |value: &Value| value.as_str().map(String::from);
+        let plan = |plan: &Value| {
+            Some(Planned { directory: text(&plan[0])?, hash: text(&plan[1])?, cost: plan[2].as_f64()? })
+        };
+        let plans = planned["plans"].as_array()?.iter().map(plan).collect::<Option<_>>()?;
+        Some((text(&planned["experiment"])?, plans))
+    }
+}
+
 impl Store {
     /// Keeps what `experiment` asks for, for [`Store::overview`].
     pub fn write_planned(&self, experiment: &Experiment) -> Result<(), FileError> {
@@ -60,22 +80,14 @@ impl Store {
             ),
             _ => FileError::io(&path, "read", &error),
         })?;
-        let planned: Option<(String, Vec<(String, String, f64)>)> =
-            serde_json::from_str::<Value>(&text).ok().and_then(|planned| {
-                let plan = |plan: &Value| {
-                    Some((plan[0].as_str()?.to_string(), plan[1].as_str()?.to_string(), plan[2].as_f64()?))
-                };
-                let plans: Option<_> = planned["plans"].as_array()?.iter().map(plan).collect();
-                Some((planned["experiment"].as_str()?.to_string(), plans?))
-            });
-        let Some((experiment, plans)) = planned else {
+        let Some((experiment, plans)) = Planned::parse(&text) else {
             let remedy = "remove it; the next `contraflow run` writes it anew";
             return Err(FileError::new(path, Place::Whole, "damaged", "the list of planned runs", remedy));
         };
         let holders = holders(self.root());
         let mut overview = Overview { experiment, planned: plans.len(), ..Overview::default() };
         let (mut seconds, mut cost_done, mut cost_left) = (0.0, 0.0, 0.0);
-        for (directory, hash, cost) in plans {
+        for Planned { directory, hash, cost } in plans {
             let glance = self.glance(&directory);
             if let Glance::Finished { wall_seconds } = glance {
                 overview.finished += 1;
