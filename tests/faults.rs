@@ -214,6 +214,52 @@ fn signals_end_a_run_within_two_seconds_and_leave_a_store_that_goes_on() {
     }
 }
 
+/// One run of some ten seconds, with records on the way.
+const LONG: &str = r#"
+seed     = 3
+data     = { kind = "gaussian", dim = 16, samples = 10000 }
+augment  = { kind = "isotropic", variance = 1e-6, sides = "two" }
+encoder  = { kind = "linear", widths = [16, 16, 16], init = { kind = "spectrum", decay = 0.35 } }
+loss     = { kind = "infonce-dot", temperature = 0.1 }
+dynamics = { kind = "sgd", rate = 0.01, steps = 100000, batch = 128 }
+observe  = { times = { kind = "linear", every = 1000 }, quantities = ["loss", "spectra"] }
+"#;
+
+#[test]
+fn a_long_run_that_is_killed_goes_on_from_its_last_checkpoint_to_the_same_bits() {
+    let place = Place::new();
+    fs::write(place.path("sweep.toml"), LONG).unwrap();
+    let out = place.path("out");
+    let undisturbed = place.start("undisturbed");
+    let running = place.start("out");
+    let checkpoint = || {
+        let entries = fs::read_dir(out.join(".working")).ok()?;
+        let mut names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.find(|name| name.starts_with("checkpoint-") && name.ends_with(".npz"))
+    };
+    let start = Instant::now();
+    while checkpoint().is_none() {
+        // One is due after four seconds.
+        assert!(start.elapsed() < Duration::from_secs(30), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.signal("-KILL");
+    drop(running);
+    // Signals leave one too.
+    let running = place.start("out");
+    std::thread::sleep(Duration::from_millis(1500));
+    running.signal("-TERM");
+    let (status, said) = running.end();
+    assert_eq!(status, Some(130), "{said}");
+    assert!(said.contains("goes on from step "), "{said}");
+    let (status, said) = place.start("out").end();
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("goes on from step "), "{said}");
+    assert_eq!(undisturbed.end().0, Some(0));
+    assert_eq!(results(&out), results(&place.path("undisturbed")));
+    assert!(!out.join(".working").exists(), "the checkpoint was left behind");
+}
+
 #[test]
 fn shards_do_each_their_part_and_together_all() {
     let place = Place::new();

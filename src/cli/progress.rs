@@ -52,6 +52,10 @@ impl Progress {
             false => plan.directory_name(),
         };
         let (line, matters) = match event {
+            Event::Note { plan, message } => {
+                self.aside(|| eprintln!("{}: {message}", name(plan)));
+                return;
+            }
             Event::Running { plan, time, wall_seconds } => {
                 let line = format!("{}: at t = {time:.4e} after {wall_seconds:.0} s", name(plan));
                 match &self.bar {

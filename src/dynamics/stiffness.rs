@@ -28,6 +28,16 @@ pub struct StiffnessTest {
 }
 
 impl StiffnessTest {
+    /// Its memory as two numbers, for a checkpoint on disk.
+    pub fn to_counts(self) -> [u32; 2] {
+        [self.suspected, self.clean]
+    }
+
+    /// The test with this memory.
+    pub fn from_counts([suspected, clean]: [u32; 2]) -> Self {
+        StiffnessTest { suspected, clean }
+    }
+
     /// Whether one of the last few steps came near the end of the stability interval.
     pub(super) fn suspects(&self) -> bool {
         self.suspected > 0

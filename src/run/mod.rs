@@ -1,5 +1,6 @@
 //! Drives dynamics, calls observe between steps, schedules cells, and keeps their results.
 
+mod checkpoint;
 mod cost;
 mod finding;
 mod hold;
@@ -12,12 +13,13 @@ mod simulate;
 mod store;
 mod summary;
 
+pub use checkpoint::{Remarks, RunCheckpoint, Standing};
 pub use cost::cost;
 pub use finding::{figure_array, finding, spectrum_name};
 pub use hold::Holder;
 pub use overview::Overview;
 pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
-pub use simulate::{Simulation, simulate};
+pub use simulate::{Pause, Simulation, simulate, simulate_from};
 pub use store::{State, Store, StoredRun};
 pub use summary::{Band, write_summary};

@@ -90,6 +90,16 @@ impl Prediction {
         }
     }
 
+    /// Whether it was said that the samples leave the limit, and all that was said.
+    pub(super) fn said(&self) -> (bool, Vec<String>) {
+        (self.said, self.warnings.clone())
+    }
+
+    /// Goes on after this was said.
+    pub(super) fn set_said(&mut self, left_limit: bool, warnings: Vec<String>) {
+        (self.said, self.warnings) = (left_limit, warnings);
+    }
+
     fn wants(&self, quantity: Quantity) -> bool {
         self.quantities.contains(&quantity)
     }

@@ -1,8 +1,9 @@
 //! Many plans on several cores, of one or of many experiments: what is missing runs, what is there stays.
 
+use super::checkpoint::RunCheckpoint;
 use super::cost::cost;
 use super::hold::{HEARTBEAT, Holds};
-use super::simulate::simulate;
+use super::simulate::{Pause, simulate_from};
 use super::store::{State, Store};
 use crate::experiment::{Experiment, Plan};
 use crate::files::{self, FileError};
@@ -22,9 +23,22 @@ const SECONDS_BETWEEN_FLUSHES: f64 = 0.3;
 /// How long a thread waits that has found all that is left in the hands of others.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
+/// A run that is killed has lost at most so much work, and one step.
+const SECONDS_BETWEEN_CHECKPOINTS: f64 = 4.0;
+
+/// What a run that is stopped has done since its last checkpoint is worth another one from here on.
+const SECONDS_WORTH_KEEPING: f64 = 0.5;
+
 /// What happens while plans run.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
+    /// Something about a plan's run that changes nothing in its results.
+    Note {
+        /// The plan.
+        plan: &'a Plan,
+        /// What.
+        message: String,
+    },
     /// A plan has been running for a while.
     Running {
         /// The plan.
@@ -422,20 +436,49 @@ fn run_plan(
     report: &dyn Fn(Event<'_>),
 ) -> Result<End, FileError> {
     let start = Instant::now();
+    let path = store.checkpoint(plan);
+    let (checkpoint, earlier) = match RunCheckpoint::read(&path) {
+        Ok((checkpoint, seconds)) => {
+            let message = format!("goes on from {}", checkpoint.standing.progress());
+            report(Event::Note { plan, message });
+            (Some(checkpoint), seconds)
+        }
+        Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => (None, 0.0),
+        Err(error) => {
+            report(Event::Note { plan, message: format!("begins anew: {error}") });
+            (None, 0.0)
+        }
+    };
+    let elapsed = || earlier + start.elapsed().as_secs_f64();
+    let kept = Cell::new(start);
     let simulated = catch_unwind(AssertUnwindSafe(|| {
         let reports = Cell::new(0u64);
-        let watched = |time: f64| {
+        let watch = |time: f64| {
             let wall_seconds = start.elapsed().as_secs_f64();
             if wall_seconds >= SECONDS_BETWEEN_REPORTS * (reports.get() + 1) as f64 {
                 reports.set(reports.get() + 1);
-                report(Event::Running { plan, time, wall_seconds });
+                report(Event::Running { plan, time, wall_seconds: elapsed() });
             }
-            interrupted()
+            let unkept = kept.get().elapsed().as_secs_f64();
+            match interrupted() {
+                true => Pause::Stop,
+                false if unkept >= SECONDS_BETWEEN_CHECKPOINTS => Pause::Keep,
+                false => Pause::GoOn,
+            }
         };
-        plan.prepare().map(|prepared| simulate(plan, prepared, &watched))
+        let mut keep = |checkpoint: &RunCheckpoint| {
+            if kept.get().elapsed().as_secs_f64() >= SECONDS_WORTH_KEEPING {
+                // The run itself can go on without.
+                if let Err(error) = checkpoint.write(&path, elapsed()) {
+                    report(Event::Note { plan, message: format!("no checkpoint: {error}") });
+                }
+                kept.set(Instant::now());
+            }
+        };
+        plan.prepare().map(|prepared| simulate_from(checkpoint, plan, prepared, &watch, &mut keep))
     }));
     let failed = |message: String| {
-        store.save_failure(plan, &message, start.elapsed().as_secs_f64())?;
+        store.save_failure(plan, &message, elapsed())?;
         report(Event::Broken { plan, message });
         Ok(End::Failed)
     };
@@ -451,7 +494,7 @@ fn run_plan(
     if let Ending::Interrupted { .. } = simulation.ending {
         return Ok(End::Interrupted);
     }
-    let wall_seconds = start.elapsed().as_secs_f64();
+    let wall_seconds = elapsed();
     store.save(plan, &simulation, wall_seconds)?;
     let finished = simulation.ending.is_finished();
     let (ending, warnings) = (simulation.ending, simulation.warnings);

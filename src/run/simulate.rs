@@ -1,5 +1,6 @@
 //! One plan from its start to its end: connects loss, dynamics and observation.
 
+use super::checkpoint::{Remarks, RunCheckpoint, Standing};
 use super::population::{PopulationField, PopulationLandscape};
 use super::prediction::{GivenX, Prediction, covariances, measured_lifetimes};
 use crate::augment::Augmentation;
@@ -93,6 +94,19 @@ impl Recorder {
             }
             Err(_) => {}
         }
+    }
+
+    /// What was said of the records so far.
+    fn remarks(&self) -> Remarks {
+        let (left_limit, warnings) = self.prediction.said();
+        Remarks { failure: self.failure.clone(), short: self.short, left_limit, warnings }
+    }
+
+    /// Goes on after these.
+    fn set_remarks(&mut self, remarks: Remarks) {
+        self.failure = remarks.failure;
+        self.short = remarks.short;
+        self.prediction.set_said(remarks.left_limit, remarks.warnings);
     }
 
     /// The results, with what is known only once the run is over.
@@ -205,12 +219,88 @@ fn unstarted(network: Network, parameters: Vec<f64>, error: DecompositionError) 
 
 /// Runs `plan` on what it was prepared with. `interrupted` is told the training time and asked after every step.
 pub fn simulate(plan: &Plan, prepared: Prepared, interrupted: &dyn Fn(f64) -> bool) -> Simulation {
+    let watch = |time: f64| if interrupted(time) { Pause::Stop } else { Pause::GoOn };
+    simulate_from(None, plan, prepared, &watch, &mut |_| ())
+}
+
+/// What is to happen after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// The next one.
+    GoOn,
+    /// A checkpoint, and then the next one.
+    Keep,
+    /// A checkpoint, and no further step.
+    Stop,
+}
+
+/// As [`simulate`], from a checkpoint of the same plan if there is one: the results are those of a run that was never
+/// interrupted, bit for bit. `watch` is told the training time after every step; checkpoints that it asks for go to `keep`.
+pub fn simulate_from(
+    checkpoint: Option<RunCheckpoint>,
+    plan: &Plan,
+    prepared: Prepared,
+    watch: &dyn Fn(f64) -> Pause,
+    keep: &mut dyn FnMut(&RunCheckpoint),
+) -> Simulation {
     let Prepared { source, network, parameters } = prepared;
+    let course = Course { checkpoint, watch, keep };
     match source {
         Source::Samples { data, augmentation } => {
-            on_samples(plan, (data, augmentation), network, parameters, interrupted)
+            on_samples(plan, (data, augmentation), network, parameters, course)
         }
-        Source::Population(views) => in_population(plan, views, network, parameters, interrupted),
+        Source::Population(views) => in_population(plan, views, network, parameters, course),
+    }
+}
+
+/// Where a run begins, and who watches it.
+struct Course<'a> {
+    checkpoint: Option<RunCheckpoint>,
+    watch: &'a dyn Fn(f64) -> Pause,
+    keep: &'a mut dyn FnMut(&RunCheckpoint),
+}
+
+impl Course<'_> {
+    /// Gives the recorder what the checkpoint has recorded; where the dynamics stood then.
+    fn begin(&mut self, recorder: &mut Recorder) -> Option<Standing> {
+        let RunCheckpoint { standing, trajectory, remarks } = self.checkpoint.take()?;
+        recorder.trajectory = trajectory;
+        recorder.set_remarks(remarks);
+        Some(standing)
+    }
+
+    /// The position from which a descent begins.
+    fn begin_descent(&mut self, recorder: &mut Recorder, parameters: Vec<f64>) -> Position {
+        match self.begin(recorder) {
+            Some(Standing::Descent(position)) => position,
+            _ => Position::new(parameters),
+        }
+    }
+
+    /// Lets `advance` go on, until the run is over or is to stop; where it was only held up, with a checkpoint in between.
+    /// `advance` is given what to ask after each step, with the time on `clock`.
+    fn follow(
+        &mut self,
+        clock: &Cell<f64>,
+        recorder: &mut Recorder,
+        mut advance: impl FnMut(&mut Recorder, &dyn Fn() -> bool) -> (Ending, Standing),
+    ) -> Ending {
+        let watch = self.watch;
+        loop {
+            let pause = Cell::new(Pause::GoOn);
+            let (ending, standing) = advance(recorder, &|| {
+                pause.set(watch(clock.get()));
+                pause.get() != Pause::GoOn
+            });
+            if !matches!(ending, Ending::Interrupted { .. }) {
+                return ending;
+            }
+            let (trajectory, remarks) = (recorder.trajectory.clone(), recorder.remarks());
+            (self.keep)(&RunCheckpoint { standing, trajectory, remarks });
+            if pause.get() == Pause::Stop {
+                return ending;
+            }
+        }
     }
 }
 
@@ -220,7 +310,7 @@ fn in_population(
     views: ViewCovariances,
     network: Network,
     mut parameters: Vec<f64>,
-    interrupted: &dyn Fn(f64) -> bool,
+    mut course: Course<'_>,
 ) -> Simulation {
     let Dynamics::Population { flow, batch } = plan.dynamics() else {
         unreachable!("only this kind of dynamics is prepared without samples")
@@ -244,7 +334,6 @@ fn in_population(
     };
     let mut landscape = PopulationLandscape { network: network.clone(), population: population() };
     let clock = Cell::new(0.0);
-    let interrupted = &|| interrupted(clock.get());
     let mut field = PopulationField::new(&network, population(), &clock);
     let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
         recorder.record(snapshot, &mut landscape, None, None);
@@ -252,13 +341,30 @@ fn in_population(
     let result = match flow.method {
         FlowMethod::Explicit(_) => {
             let mut explicit = |time: f64, theta: &[f64], out: &mut [f64]| field.evaluate(time, theta, out);
-            run_flow(&flow, &mut parameters, &mut explicit, plan, &mut recorder, record, interrupted)
+            run_flow(
+                &flow,
+                &mut parameters,
+                &mut explicit,
+                plan,
+                &mut recorder,
+                record,
+                (&clock, &mut course),
+            )
         }
         FlowMethod::Rosenbrock(method) => {
             let tolerances = Tolerances::new(flow.rtol, flow.atol);
             let integrator =
                 Integrator::rosenbrock(method, tolerances, 0.0, &parameters, flow.time_end, flow.max_steps);
-            drive(integrator, &flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
+            drive(
+                integrator,
+                &flow,
+                &mut parameters,
+                &mut field,
+                plan,
+                &mut recorder,
+                record,
+                (&clock, &mut course),
+            )
         }
     };
     drop(field);
@@ -271,10 +377,9 @@ fn on_samples(
     (data, augmentation): (Dataset, Augmentation),
     network: Network,
     mut parameters: Vec<f64>,
-    interrupted: &dyn Fn(f64) -> bool,
+    mut course: Course<'_>,
 ) -> Simulation {
     let clock = Cell::new(0.0);
-    let interrupted = &|| interrupted(clock.get());
     let (loss, reduction) = plan.loss();
     let dynamics = plan.dynamics();
     let sgd = matches!(dynamics, Dynamics::Sgd { .. });
@@ -325,7 +430,7 @@ fn on_samples(
             };
             let record =
                 |snapshot: Snapshot<'_>, recorder: &mut Recorder| measure(snapshot, recorder, &views, None);
-            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
+            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, (&clock, &mut course))
         }
         Dynamics::FrozenX(flow) => {
             let (x, _) = objective.x_matrix(&parameters, &views);
@@ -337,8 +442,15 @@ fn on_samples(
             let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
                 measure(snapshot, recorder, &views, Some(&x));
             };
-            let result =
-                run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted);
+            let result = run_flow(
+                flow,
+                &mut parameters,
+                &mut field,
+                plan,
+                &mut recorder,
+                record,
+                (&clock, &mut course),
+            );
             given_x = Some(GivenX { start: x, decay: 0.0 });
             result
         }
@@ -359,31 +471,29 @@ fn on_samples(
                 measure(snapshot, recorder, &views, Some(&x(snapshot.time)));
             };
             given_x = Some(GivenX { start: x(0.0), decay: *decay });
-            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, interrupted)
+            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, (&clock, &mut course))
         }
         Dynamics::Gd { rate, steps, gradient_norm } => {
             let descent = Descent { rate: *rate, steps: *steps };
             let recorded = recording.steps(*rate, *steps).unwrap_or_default();
-            let mut position = Position::new(parameters);
+            let mut position = course.begin_descent(&mut recorder, parameters);
             let mut gradient = |step: u64, theta: &[f64], out: &mut [f64]| {
                 clock.set(rate * step as f64);
                 objective.evaluate(theta, &views, out);
             };
-            let ending = descent.run(
-                &mut position,
-                &mut gradient,
-                &recorded,
-                *gradient_norm,
-                interrupted,
-                &mut |snapshot| measure(snapshot, &mut recorder, &views, None),
-            );
+            let ending = course.follow(&clock, &mut recorder, |recorder, paused| {
+                let mut show = |snapshot: Snapshot<'_>| measure(snapshot, recorder, &views, None);
+                let ending =
+                    descent.run(&mut position, &mut gradient, &recorded, *gradient_norm, paused, &mut show);
+                (ending, Standing::Descent(position.clone()))
+            });
             parameters = position.theta.clone();
             (ending, position.effort())
         }
         Dynamics::Sgd { rate, steps, batch } => {
             let descent = Descent { rate: *rate, steps: *steps };
             let recorded = recording.steps(*rate, *steps).unwrap_or_default();
-            let mut position = Position::new(parameters);
+            let mut position = course.begin_descent(&mut recorder, parameters);
             let batches = BatchStream::new(&data, &augmentation, plan.seed, *batch);
             // A record and the gradient that follows it are closures over one memory.
             let drawn = RefCell::new(DrawnBatch::new(batches, objective, 2 * batch * data.dim));
@@ -391,10 +501,11 @@ fn on_samples(
                 clock.set(rate * step as f64);
                 drawn.borrow_mut().gradient(step, theta, out);
             };
-            let ending =
-                descent.run(&mut position, &mut gradient, &recorded, None, interrupted, &mut |snapshot| {
-                    drawn.borrow_mut().record(snapshot, *steps, &mut recorder);
-                });
+            let ending = course.follow(&clock, &mut recorder, |recorder, paused| {
+                let mut show = |snapshot: Snapshot<'_>| drawn.borrow_mut().record(snapshot, *steps, recorder);
+                let ending = descent.run(&mut position, &mut gradient, &recorded, None, paused, &mut show);
+                (ending, Standing::Descent(position.clone()))
+            });
             parameters = position.theta.clone();
             (ending, position.effort())
         }
@@ -411,12 +522,12 @@ fn run_flow(
     plan: &Plan,
     recorder: &mut Recorder,
     record: impl FnMut(Snapshot<'_>, &mut Recorder),
-    interrupted: &dyn Fn() -> bool,
+    course: (&Cell<f64>, &mut Course<'_>),
 ) -> (Ending, Effort) {
     let FlowMethod::Explicit(method) = flow.method else { unreachable!("only a population has a Jacobian") };
     let tolerances = Tolerances::new(flow.rtol, flow.atol);
     let integrator = Integrator::new(method, tolerances, 0.0, parameters, flow.time_end, flow.max_steps);
-    drive(integrator, flow, parameters, field, plan, recorder, record, interrupted)
+    drive(integrator, flow, parameters, field, plan, recorder, record, course)
 }
 
 /// From the start of `integrator` to its end, with records at the plan's times.
@@ -429,13 +540,17 @@ fn drive<F, S: Scheme<F>>(
     plan: &Plan,
     recorder: &mut Recorder,
     mut record: impl FnMut(Snapshot<'_>, &mut Recorder),
-    interrupted: &dyn Fn() -> bool,
+    (clock, course): (&Cell<f64>, &mut Course<'_>),
 ) -> (Ending, Effort) {
     let times = plan.recording().times(flow.time_end).unwrap_or_default();
-    let ending =
-        integrate(&mut integrator, field, &times, flow.gradient_norm, interrupted, &mut |snapshot| {
-            record(snapshot, recorder);
-        });
+    if let Some(Standing::Flow(checkpoint)) = course.begin(recorder) {
+        integrator.restore(&checkpoint);
+    }
+    let ending = course.follow(clock, recorder, |recorder, paused| {
+        let mut show = |snapshot: Snapshot<'_>| record(snapshot, recorder);
+        let ending = integrate(&mut integrator, field, &times, flow.gradient_norm, paused, &mut show);
+        (ending, Standing::Flow(integrator.checkpoint()))
+    });
     *parameters = integrator.state().to_vec();
     (ending, integrator.effort())
 }

@@ -138,6 +138,11 @@ impl Store {
         }
     }
 
+    /// Where a plan's run keeps what it needs to go on after an interruption, until it has ended.
+    pub(super) fn checkpoint(&self, plan: &Plan) -> PathBuf {
+        self.root.join(hold::WORKING).join(format!("checkpoint-{}.npz", plan.hash))
+    }
+
     /// Whether a plan's results are there, by the checksums of their files. Cost: reads all files of the cell.
     pub fn state(&self, plan: &Plan) -> State {
         let directory = self.directory(plan);
@@ -237,7 +242,9 @@ impl Store {
             }
             fs::rename(&temporary, &target).map_err(io(&target, "create"))
         });
-        if written.is_err() {
+        if written.is_ok() {
+            let _ = fs::remove_file(self.checkpoint(plan));
+        } else {
             let _ = fs::remove_dir_all(&temporary);
             // Only what is empty goes: a store that nobody else works on.
             let _ = fs::remove_dir(self.root.join(hold::WORKING));
