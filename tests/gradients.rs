@@ -567,6 +567,107 @@ fn nearby_samples_far_from_the_mean_keep_their_digits() {
     }
 }
 
+/// The worst error of the gradient of Eq. 2, in units of the promise.
+fn worst_of_gradient(z: &[f64], dim: usize) -> f64 {
+    let loss = Loss::Euclidean(InfonceEuclidean);
+    let mut gradient = vec![0.0; z.len()];
+    loss.evaluate(z, dim, Reduction::Sum, &mut Workspace::default(), &mut gradient);
+    let exact = exact_gradient(&loss, z, dim, Reduction::Sum);
+    let (peak, terms) = absolute_terms(&loss, z, dim, Reduction::Sum);
+    largest((0..z.len()).map(|k| {
+        let error = (gradient[k] - exact[k]).abs();
+        if error == 0.0 { 0.0 } else { error / (PROMISE * (1.0 + peak) * terms[k]) }
+    }))
+}
+
+#[test]
+fn samples_far_from_their_pairs_keep_the_digits_of_those_that_are_not() {
+    // The weight of one sample in another's row, whose own row is saturated: their common coordinate decides. The last sample is so
+    // far from all others, its pair too, that this batch needs the kernel for logits of any size.
+    for s in [1e-9, 1e-12] {
+        let z = [
+            [0.0, 0.0],
+            [6.0, s],
+            [-6.0, -1.0],
+            [90.0, 0.1],
+            [30.0, 0.0],
+            [6.0, s],
+            [-6.0, -1.0],
+            [130.0, 0.1],
+        ];
+        let error = worst_of_gradient(z.as_flattened(), 2);
+        assert!(error <= 1.0, "{s}: {error} times the promise");
+    }
+    // Coordinates that are exactly the same, in a batch whose weights span all magnitudes.
+    let z = [
+        [58.946714581057705, -29.00495868947415],
+        [-28.312450191284093, 0.0],
+        [0.0, 0.0],
+        [-17.236177093578917, -25.38477845071639],
+        [0.0, -21.62780443913626],
+        [0.0, -24.878679049794986],
+        [0.0, -12.724298817069112],
+        [-50.49945835482346, 0.0],
+    ];
+    let error = worst_of_gradient(z.as_flattened(), 2);
+    assert!(error <= 1.0, "{error} times the promise");
+    // More coordinates than the fast kernel takes.
+    let mut z = vec![0.0; 6 * 65];
+    for (i, [x, y]) in
+        [[0.0, 0.3], [6.0, 0.3 + 1e-12], [-6.0, -0.7], [30.0, 0.3], [6.0, 0.3 + 1e-12], [-6.0, -0.7]]
+            .iter()
+            .enumerate()
+    {
+        (z[i * 65], z[i * 65 + 1]) = (*x, *y);
+    }
+    let error = worst_of_gradient(&z, 65);
+    assert!(error <= 1.0, "{error} times the promise");
+}
+
+#[test]
+fn x_of_inputs_far_from_the_origin_is_that_of_their_differences() {
+    let mut generator = ChaCha::seed_from_u64(17);
+    let (n, d) = (40, 3);
+    for spread in [1.0, 1e-2] {
+        let x: Vec<f64> =
+            normals(&mut generator, 2 * n * d, spread).iter().map(|value| 1e6 + value).collect();
+        let mut workspace = Workspace::default();
+        let loss = InfonceEuclidean;
+        let (found, _) = Loss::Euclidean(loss).x_matrix(&x, d, &x, Reduction::Mean, &mut workspace);
+        let covariances = loss.weighted_covariances(&x, d, &x, Reduction::Mean, &mut workspace);
+        let size = covariances.data.norm() + covariances.augmentation.norm();
+        let distance = (found - covariances.x()).norm();
+        assert!(distance <= PROMISE * size, "{spread}: {distance:e} of {size:e}");
+    }
+}
+
+#[test]
+fn embeddings_beyond_all_scales_never_give_a_loss_that_looks_right() {
+    let s = 1.7e308;
+    let view = [s, s, -s, s, 0.3 * s, -s];
+    let z = [view, view].concat();
+    let mut gradient = vec![0.0; z.len()];
+    let cosine = Loss::Cosine(InfonceCosine { temperature: 0.5, symmetric: true });
+    let loss = cosine.evaluate(&z, 2, Reduction::Sum, &mut Workspace::default(), &mut gradient).loss;
+    assert!(!loss.is_finite(), "{loss}");
+    // Distances between clusters at these scales are rounding errors of more than all exponents.
+    let mut generator = ChaCha::seed_from_u64(18);
+    for scale in [1e5, 1e7, 1e9, 1e12] {
+        for _ in 0..300 {
+            let centre = normals(&mut generator, 3, scale);
+            let mut z = normals(&mut generator, 36, 1.0);
+            for (i, z) in z.chunks_mut(3).enumerate() {
+                let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+                z.iter_mut().zip(&centre).for_each(|(z, centre)| *z += sign * centre);
+            }
+            let mut gradient = vec![0.0; z.len()];
+            let loss = Loss::Euclidean(InfonceEuclidean);
+            let loss = loss.evaluate(&z, 3, Reduction::Sum, &mut Workspace::default(), &mut gradient).loss;
+            assert!(loss >= 0.0 && loss.is_finite(), "{scale:e}: {loss}");
+        }
+    }
+}
+
 #[test]
 fn the_kernel_agrees_with_dual_numbers_across_its_blocks() {
     let mut generator = ChaCha::seed_from_u64(15);

@@ -63,7 +63,8 @@ impl InfonceCosine {
         let divide = |columns: &[f64], dim: usize, out: &mut Vec<f64>| {
             out.clear();
             out.extend(columns.chunks_exact(dim).zip(&norms).flat_map(|(column, norm)| {
-                let divisor = norm.max(NORM_FLOOR);
+                // A norm beyond the range of numbers would make finite embeddings vanish.
+                let divisor = if norm.is_infinite() { f64::NAN } else { norm.max(NORM_FLOOR) };
                 column.iter().map(move |value| value / divisor)
             }));
         };

@@ -1,6 +1,8 @@
 //! InfoNCE with squared Euclidean distances (Eq. 2), the loss of the paper's theory.
 
-use super::pairwise::{CANCELLATION, ColumnSum, Pairwise, kernel_row, resize, sum_differences};
+use super::pairwise::{
+    CANCELLATION, ColumnSum, Pairwise, half_square_distances, kernel_row, resize, sum_differences,
+};
 use super::tile::{Instructions, Pairs, SubtractOwn};
 use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row, square_distance};
 use crate::matrix::{Destination, Matrix, View, product};
@@ -58,6 +60,15 @@ fn centre(columns: &[f64], dim: usize, mean: &mut Vec<f64>, out: &mut Vec<f64>) 
     }
 }
 
+/// `columns` (d x 2N) less the mean of its first N columns.
+pub(super) fn less_mean_of_first(columns: &[f64], dim: usize) -> Vec<f64> {
+    let (mut mean, mut centred) = (Vec::new(), Vec::new());
+    centre(&columns[..columns.len() / 2], dim, &mut mean, &mut centred);
+    let second = columns[columns.len() / 2..].chunks_exact(dim);
+    centred.extend(second.flat_map(|column| column.iter().zip(&mean).map(|(value, mean)| value - mean)));
+    centred
+}
+
 /// Writes the logits -|z_i - z'_i|²/2 of the positive pairs.
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn logits_of_pairs(first: &[f64], second: &[f64], dim: usize, logits: &mut [f64]) {
@@ -103,15 +114,18 @@ fn absolute_differences(payload: &[f64], own: &[f64], weights: &[f64], sums: &mu
     }
 }
 
-/// Whether a coordinate's absolute terms, of which `differences` sums some, may be too small against the numbers that were
-/// subtracted to form `pull`.
+/// Whether a coordinate's absolute terms, of which `differences` sums some if any are known, may be too small against the numbers
+/// that were subtracted to form `pull`.
 fn are_small(pull: &[f64], own: &[f64], weight: f64, differences: &[f64], tolerated: f64) -> bool {
-    pull.iter().zip(own).zip(differences).any(|((pull, own), differences)| {
+    pull.iter().zip(own).enumerate().any(|(k, (pull, own))| {
         let subtracted = weight * own;
         let terms = (pull + subtracted).abs().max(subtracted.abs());
-        pull.abs().max(*differences) * tolerated < terms
+        pull.abs().max(differences.get(k).copied().unwrap_or(0.0)) * tolerated < terms
     })
 }
+
+/// Half a square beyond which rounding could make a logit of the fast kernel positive by more than a hundredth.
+const LARGEST_HALF_SQUARE: f64 = 1e12;
 
 /// The sums by the kernel that computes each exponential of the symmetric matrix for both of its rows; nothing where a sample has
 /// all others, its own pair too, so far away that its weights leave the range of numbers, or where logits overflow.
@@ -132,6 +146,9 @@ fn symmetric_sums(
     let side = &mut sides.0;
     side.load(dim, embeddings, factor, payload_dim.map(|p| (centred.as_slice(), p)));
     side.set_half_squares(instructions);
+    if side.largest_half_square() > LARGEST_HALF_SQUARE {
+        return None;
+    }
     mutual.kernel_sums(instructions, (side, side), Pairs::Unordered);
     let loss = softmax.compute(mutual.row_weights(), positive_logits);
     if loss.is_nan() {
@@ -178,22 +195,25 @@ fn symmetric_sums(
 /// The sums by the kernel for logits of any size.
 fn general_sums(dim: usize, payload_dim: Option<usize>, original: &[f64], workspace: &mut Workspace) -> f64 {
     let Workspace { sums, embeddings, payload, key_bias, positive_logits, .. } = workspace;
-    let Workspace { pulls, softmax, .. } = workspace;
+    let Workspace { pulls, softmax, row, .. } = workspace;
     let p = payload_dim.unwrap_or(dim);
     let centred = if payload_dim.is_some() { &*payload } else { &*embeddings };
     key_bias.clear();
     key_bias.extend(embeddings.chunks_exact(dim).map(|z| -0.5 * dot(z, z)));
+    let count = key_bias.len();
+    // From below: the farthest sample is at least as far from some other one as it is from the mean.
+    let largest_logit = key_bias.iter().fold(0.0, |largest: f64, bias| largest.max(-bias));
     // Logits are taken relative to -|z_i|²/2, which is common to a row.
     positive_logits.iter_mut().zip(&*key_bias).for_each(|(logit, bias)| *logit -= bias);
     let loss = sums.compute(&Pairwise {
         dim,
         payload_dim: p,
-        count: key_bias.len(),
+        count,
         queries: embeddings,
         keys: embeddings,
         scale: 1.0,
         key_bias: Some(key_bias),
-        largest_logit: key_bias.iter().fold(0.0, |largest, bias| largest.max(-bias)),
+        largest_logit,
         positive_logits,
         row_payload: centred,
         column_payload: centred,
@@ -202,6 +222,25 @@ fn general_sums(dim: usize, payload_dim: Option<usize>, original: &[f64], worksp
     });
     pulls.clear();
     pulls.extend(sums.rows.iter().zip(&sums.columns).map(|(row, column)| row + column));
+    let tolerated = CANCELLATION * (1.0 + largest_logit);
+    for (i, pull) in pulls.chunks_exact_mut(p).enumerate() {
+        let own = &centred[i * p..(i + 1) * p];
+        let weight = sums.negative_weight[i] + sums.column_weight[i];
+        if are_small(pull, own, weight, &[], tolerated) {
+            // The weights, too, from differences: α_ij + α_ji.
+            row.resize(count, 0.0);
+            half_square_distances(embeddings, &embeddings[i * dim..(i + 1) * dim], row);
+            // Totals are kept relative to -|z_i|²/2, as the logits are.
+            let log_total = |j: usize| sums.log_totals[j] + key_bias[j];
+            let of_row = log_total(i);
+            for (j, value) in row.iter_mut().enumerate() {
+                *value = (*value - of_row).exp() + (*value - log_total(j)).exp();
+            }
+            // Of its own difference, which is 0, it may be infinite.
+            row[i] = 0.0;
+            sum_differences(original, p, i, row, 1.0, pull);
+        }
+    }
     softmax.negative_weights.clone_from(&sums.negative_weight);
     loss
 }

@@ -21,9 +21,10 @@ pub(super) const CANCELLATION: f64 = 32.0;
 /// What the columns of weights are to be summed into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ColumnSum {
-    /// Σ_{i≠j} α_ij (c_i - c_j).
+    /// Σ_{i≠j} α_ij (c_i - c_j). Row and column sums of a sample are then to be added: whether digits were lost shows in both
+    /// together, so that looking for it, and summing again, is left to the caller.
     Differences,
-    /// Σ_{i≠j} α_ij c_i.
+    /// Σ_{i≠j} α_ij c_i. Rows of which digits were lost are summed again.
     Plain,
 }
 
@@ -66,16 +67,16 @@ pub(super) struct PairwiseSums {
     pub columns: Vec<f64>,
     /// 1 - α_ii as the sum of the other weights, one a row.
     pub negative_weight: Vec<f64>,
-    /// Σ_{i≠j} α_ij, one a column.
-    column_weight: Vec<f64>,
+    /// Σ_{i≠j} α_ij, one a column, where differences are summed.
+    pub column_weight: Vec<f64>,
     /// Logits, then weights up to their row's normaliser, of [`ROWS`] rows.
     block: Vec<f64>,
     /// 1 / Σ_j exp(l_ij - largest), one a row of the block.
     normaliser: Vec<f64>,
     /// Column payload of the block's rows times their normalisers.
     scaled: Vec<f64>,
-    /// What rows that were summed directly add to the columns.
-    direct: Vec<f64>,
+    /// log Σ_j exp(l_ij), one a row.
+    pub log_totals: Vec<f64>,
 }
 
 /// Gives `buffer` this length, without a promise of what it holds.
@@ -99,13 +100,12 @@ impl PairwiseSums {
     pub fn compute(&mut self, problem: &Pairwise<'_>) -> f64 {
         let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
         self.reset(p, n);
-        resize(&mut self.direct, p * n);
+        resize(&mut self.log_totals, n);
         resize(&mut self.column_weight, n);
         resize(&mut self.block, n * ROWS.min(n));
         resize(&mut self.normaliser, ROWS.min(n));
         resize(&mut self.scaled, p * ROWS.min(n));
         self.columns.fill(0.0);
-        self.direct.fill(0.0);
         self.column_weight.fill(0.0);
 
         let keys = View::new(problem.keys, d, n).transpose();
@@ -137,6 +137,7 @@ impl PairwiseSums {
                 } else {
                     total.ln() + (peak - positive)
                 };
+                self.log_totals[i] = peak + total.ln();
                 self.negative_weight[i] = negatives / total;
                 self.normaliser[row] = total.recip();
             }
@@ -155,15 +156,13 @@ impl PairwiseSums {
                 let sum = &mut self.rows[i * p..(i + 1) * p];
                 sum.iter_mut().for_each(|sum| *sum *= normaliser);
                 let weights = &mut block[row * n..(row + 1) * n];
-                if subtract_own(sum, own, weight, tolerated) {
-                    sum_directly(problem, i, weights, normaliser, sum, &mut self.direct);
-                    if problem.column_sum == ColumnSum::Differences {
-                        // Its column contributions are in `direct` already.
-                        weights.fill(0.0);
+                let cancelled = subtract_own(sum, own, weight, tolerated);
+                match problem.column_sum {
+                    ColumnSum::Differences => add_multiple(&mut self.column_weight, normaliser, weights),
+                    ColumnSum::Plain if cancelled => {
+                        sum_differences(problem.original_payload, p, i, weights, normaliser, sum);
                     }
-                }
-                if problem.column_sum == ColumnSum::Differences {
-                    add_multiple(&mut self.column_weight, normaliser, weights);
+                    ColumnSum::Plain => {}
                 }
                 let scaled = &mut self.scaled[row * p..(row + 1) * p];
                 for (to, from) in scaled.iter_mut().zip(&problem.column_payload[i * p..(i + 1) * p]) {
@@ -177,7 +176,7 @@ impl PairwiseSums {
         if problem.column_sum == ColumnSum::Differences {
             for j in 0..n {
                 for k in j * p..(j + 1) * p {
-                    self.columns[k] += self.direct[k] - self.column_weight[j] * problem.column_payload[k];
+                    self.columns[k] -= self.column_weight[j] * problem.column_payload[k];
                 }
             }
         }
@@ -226,34 +225,9 @@ pub(super) fn kernel_row(points: &[f64], own: &[f64], values: &mut [f64]) {
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn half_square_distances(points: &[f64], own: &[f64], values: &mut [f64]) {
+pub(super) fn half_square_distances(points: &[f64], own: &[f64], values: &mut [f64]) {
     for (value, other) in values.iter_mut().zip(points.chunks_exact(own.len())) {
         *value = -0.5 * square_distance(own, other);
-    }
-}
-
-/// Row i once more by [`sum_differences`], and what it adds to the columns.
-#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn sum_directly(
-    problem: &Pairwise<'_>,
-    i: usize,
-    weights: &[f64],
-    normaliser: f64,
-    sum: &mut [f64],
-    columns: &mut [f64],
-) {
-    let p = problem.payload_dim;
-    let own = &problem.original_payload[i * p..(i + 1) * p];
-    sum_differences(problem.original_payload, p, i, weights, normaliser, sum);
-    if problem.column_sum == ColumnSum::Differences {
-        // Differences of columns are taken where both payloads are the same.
-        let others = problem.original_payload.chunks_exact(p);
-        for ((column, other), weight) in columns.chunks_exact_mut(p).zip(others).zip(weights) {
-            let weight = normaliser * weight;
-            for ((c, r), o) in column.iter_mut().zip(other).zip(own) {
-                *c += weight * (o - r);
-            }
-        }
     }
 }
 

@@ -13,12 +13,13 @@ pub(super) struct Softmax {
     ratios: Vec<f64>,
 }
 
-/// A sum of exponentials must not be smaller than this: the kernels let weights below 2^-1000 count as 0.
-const SMALLEST_TOTAL: f64 = 1e-250;
+/// A sum of exponentials must not be smaller than this: the kernels let exponentials below 2^-1000 count as 0, which are then
+/// weights below 1e-200.
+const SMALLEST_TOTAL: f64 = 1e-100;
 
 impl Softmax {
     /// From Σ_{j≠i} exp(l_ij) and l_ii of each row; returns Σ_i log Σ_j exp(l_ij) - l_ii, or NaN where a sum is not a number or
-    /// leaves the range from 1e-250 to infinity. Logits l_ii are at most 700.
+    /// leaves the range from 1e-100 to infinity. Logits l_ii are at most 700.
     pub fn compute(&mut self, negatives: &[f64], positives: &[f64]) -> f64 {
         let count = negatives.len();
         resize(&mut self.normalisers, count);
@@ -149,7 +150,7 @@ mod tests {
         // exp(-800) counts as 0.
         let loss = Softmax::default().compute(&[1.0, 1.0], &[-800.0, 0.0]);
         assert!(relative_error(loss, 800.0 + 2.0f64.ln()) < 1e-15);
-        for negatives in [0.0, 1e-260, f64::NAN, f64::INFINITY] {
+        for negatives in [0.0, 1e-101, f64::NAN, f64::INFINITY] {
             assert!(Softmax::default().compute(&[negatives], &[-800.0]).is_nan(), "{negatives}");
         }
     }
