@@ -290,6 +290,43 @@ fn shards_do_each_their_part_and_together_all() {
 }
 
 #[test]
+fn a_dry_run_tells_what_there_is_to_do_and_does_nothing() {
+    let place = Place::new();
+    let told = || {
+        let output = place.call(&["run", "sweep.toml", "--out", "out", "--dry-run", "--jobs", "2"]);
+        assert_eq!(output.status.code(), Some(0));
+        let lines: Vec<String> =
+            String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect();
+        assert_eq!(lines.len(), RUNS + 1);
+        lines
+    };
+    let lines = told();
+    let last = &lines[RUNS];
+    assert!(last.starts_with("24 runs, 0 done; 24 to do: ") && last.contains("a factor of ten"), "{last}");
+    assert!(!place.path("out").exists());
+    assert_eq!(place.call(&["run", "sweep.toml", "--out", "out", "--shard", "0/2"]).status.code(), Some(0));
+    let last = &told()[RUNS];
+    assert!(
+        last.starts_with("24 runs, 12 done; 12 to do: ") && last.contains("by the runs that are there"),
+        "{last}"
+    );
+    // What it names is what a run makes, and the size it tells is that of what is written, to a factor of two.
+    assert_eq!(place.call(&["run", "sweep.toml", "--out", "out"]).status.code(), Some(0));
+    assert!(lines[..RUNS].iter().all(|line| place.path(line).is_dir()), "{lines:?}");
+    let sizes = fs::read_dir(place.path("out"))
+        .unwrap()
+        .map(|cell| cell.unwrap().path())
+        .filter(|cell| cell.is_dir());
+    let bytes: u64 = sizes
+        .flat_map(|cell| fs::read_dir(cell).unwrap())
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    let promised: f64 = lines[RUNS].rsplit_once("about ").unwrap().1.trim_end_matches(" MB").parse().unwrap();
+    let ratio = 1e6 * promised / bytes as f64;
+    assert!((0.4..2.5).contains(&ratio), "{promised} MB for {bytes} bytes");
+}
+
+#[test]
 fn status_of_what_is_no_store_is_refused() {
     let place = Place::new();
     let output = place.call(&["status", "nowhere"]);

@@ -101,6 +101,9 @@ struct Run {
     /// Do the I-th of N parts of the runs, counted from 0 [default: from SLURM_ARRAY_TASK_ID and _COUNT where they are set]
     #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
     shard: Option<Shard>,
+    /// Print the runs and what they may take, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     parallel: Parallel,
 }
@@ -204,9 +207,25 @@ pub fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
+/// A time for people, rounded to what an estimate is worth.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => "less than a second".to_string(),
+        ..120.0 => format!("about {seconds:.0} s"),
+        ..7200.0 => format!("about {:.0} min", seconds / 60.0),
+        _ => format!("about {:.1} h", seconds / 3600.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_told_in_the_unit_that_fits() {
+        let told = [0.2, 100.4, 125.0, 7300.0].map(duration);
+        assert_eq!(told, ["less than a second", "about 100 s", "about 2 min", "about 2.0 h"]);
+    }
 
     #[test]
     fn a_shard_is_one_of_its_number() {

@@ -2,10 +2,10 @@
 
 use super::progress::Progress;
 use super::verify::check_claims;
-use super::{DONE, FAILED, INTERRUPTED, Run, Shard, interrupted, print_line, refuse};
+use super::{DONE, FAILED, INTERRUPTED, Run, Shard, duration, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
-use crate::run::{self, Event, State, Store, Tally, Task};
+use crate::run::{self, Estimate, Event, State, Store, Tally, Task};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -25,20 +25,16 @@ pub(super) fn run(arguments: &Run) -> u8 {
     if let Err(problem) = experiment.check_files() {
         return refuse(&problem);
     }
+    if arguments.dry_run {
+        keep_shard(&mut experiment, arguments);
+        return dry_run(&experiment, &store, arguments.parallel.jobs());
+    }
     // All of them, whatever part this call does.
     if let Err(error) = store.create().and_then(|()| store.write_planned(&experiment)) {
         eprintln!("error: {error}");
         return FAILED;
     }
-    if let Some(Shard { index, count }) =
-        arguments.shard.or_else(|| Shard::of_slurm(|name| std::env::var(name).ok()))
-    {
-        let mut number = 0;
-        experiment.plans.retain(|_| {
-            number += 1;
-            (number - 1) % count == index
-        });
-    }
+    keep_shard(&mut experiment, arguments);
     let work = [Work { experiment: &experiment, store: &store, summary: true }];
     let results = run_missing(&work, arguments.parallel.jobs(), arguments.retry, &|_, _| ());
     let tally = match &results[0] {
@@ -62,6 +58,35 @@ pub(super) fn run(arguments: &Run) -> u8 {
         eprintln!("failed: {failed} of {planned}; --retry runs what failed again");
     }
     status(tally)
+}
+
+/// Leaves of the plans those of the shard that was asked for, or that this task of a Slurm array is.
+fn keep_shard(experiment: &mut Experiment, arguments: &Run) {
+    let shard = arguments.shard.or_else(|| Shard::of_slurm(|name| std::env::var(name).ok()));
+    let Some(Shard { index, count }) = shard else { return };
+    let mut number = 0;
+    experiment.plans.retain(|_| {
+        number += 1;
+        (number - 1) % count == index
+    });
+}
+
+/// Prints the runs and what they may take.
+fn dry_run(experiment: &Experiment, store: &Store, jobs: usize) -> u8 {
+    for plan in &experiment.plans {
+        print_line(&store.directory(plan).display().to_string());
+    }
+    let Estimate { present, left, core_seconds, is_measured, bytes } = store.estimate(experiment);
+    let workers = jobs.min(left).max(1);
+    let sure =
+        if is_measured { "by the runs that are there" } else { "which may be wrong by a factor of ten" };
+    print_line(&format!(
+        "{} runs, {present} done; {left} to do: {} on {workers} cores, {sure}; about {:.1} MB",
+        experiment.plans.len(),
+        duration(core_seconds / workers as f64),
+        1e-6 * bytes
+    ));
+    DONE
 }
 
 /// The exit status of a call that ran plans.

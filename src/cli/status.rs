@@ -1,6 +1,6 @@
 //! `contraflow status DIR`: how the runs of a store stand.
 
-use super::{DONE, Status, print_line, refuse};
+use super::{DONE, Status, duration, print_line, refuse};
 use crate::run::{Holder, Overview, Store};
 use std::collections::BTreeMap;
 
@@ -62,12 +62,4 @@ fn named(holder: &Holder) -> String {
     let unsure =
         if holder.lives.is_none() { " (another machine: whether it lives is not known here)" } else { "" };
     format!("on {}, process {}{unsure}", holder.host, holder.process)
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        ..120.0 => format!("about {seconds:.0} s"),
-        ..7200.0 => format!("about {:.0} min", seconds / 60.0),
-        _ => format!("about {:.1} h", seconds / 3600.0),
-    }
 }

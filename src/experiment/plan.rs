@@ -374,6 +374,15 @@ impl Plan {
         name
     }
 
+    /// About how many bytes the run's results take on disk.
+    pub fn result_bytes(&self) -> f64 {
+        /// Plan, outcome and headers of arrays.
+        const BESIDE: f64 = 8192.0;
+        let widths = all_widths(self.settings.table("encoder"));
+        let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        recorded_bytes(&self.settings).1 + 8.0 * weights as f64 + BESIDE
+    }
+
     fn compute_hash(&self, checksums: &mut Checksums) -> String {
         let mut text = format!("engine {ENGINE_REVISION}\nseed {} {}\n", self.seed.seed, self.seed.repeat);
         for section in NUMERIC_SECTIONS {
@@ -643,7 +652,8 @@ fn check_dims(settings: &Settings, dim: usize, count: Option<usize>) -> Result<(
     Ok(())
 }
 
-fn check_observe(settings: &Settings) -> Result<(), Problem> {
+/// How many times a run records, and about how many bytes that takes.
+fn recorded_bytes(settings: &Settings) -> (f64, f64) {
     let observe = settings.table("observe");
     let times = observe.table("times");
     let count = match times.kind() {
@@ -669,6 +679,13 @@ fn check_observe(settings: &Settings) -> Result<(), Problem> {
     let matrices = f64::from(u8::from(wants("alignment"))) + f64::from(u8::from(wants("imbalance")));
     let spectra: f64 = widths.iter().map(|&w| 2.0 * w as f64).sum::<f64>() + 64.0;
     let bytes = 8.0 * recordings * (matrices * inner + spectra);
+    (recordings, bytes)
+}
+
+fn check_observe(settings: &Settings) -> Result<(), Problem> {
+    let observe = settings.table("observe");
+    let times = observe.table("times");
+    let (recordings, bytes) = recorded_bytes(settings);
     if bytes > machine_memory() {
         let message = format!(
             "{recordings} recordings need about {:.1} GiB, more than this machine has; allowed: what fits; record less often, or without alignment and imbalance",

@@ -118,6 +118,8 @@ impl PairwiseSums {
             let block = &mut self.block[..n * rows];
             let queries = View::new(&problem.queries[first * d..(first + rows) * d], d, rows);
             product(block, Destination::Replace, problem.scale, keys, queries);
+            // Block by block: a sum over all rows in turn would gather as many roundings.
+            let mut loss_of_block = 0.0;
             for (row, weights) in block.chunks_exact_mut(n).enumerate() {
                 let i = first + row;
                 let positive = problem.positive_logits[i];
@@ -129,7 +131,7 @@ impl PairwiseSums {
                 let peak = peak.max(positive);
                 let negatives = exponentiate(weights, peak);
                 let total = negatives + (positive - peak).exp();
-                loss += if !peak.is_finite() {
+                loss_of_block += if !peak.is_finite() {
                     // An overflow of the logits, which the differences below could hide.
                     f64::NAN
                 } else if peak == positive {
@@ -141,6 +143,7 @@ impl PairwiseSums {
                 self.negative_weight[i] = negatives / total;
                 self.normaliser[row] = total.recip();
             }
+            loss += loss_of_block;
             // The block holds weights up to the normaliser of their row, which is applied to sums instead.
             product(
                 &mut self.rows[range.clone()],

@@ -17,7 +17,7 @@ pub use checkpoint::{Remarks, RunCheckpoint, Standing};
 pub use cost::cost;
 pub use finding::{figure_array, finding, spectrum_name};
 pub use hold::Holder;
-pub use overview::Overview;
+pub use overview::{Estimate, Overview};
 pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Pause, Simulation, simulate, simulate_from};
