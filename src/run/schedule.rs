@@ -232,6 +232,7 @@ pub fn run_all(
     let ended = Ended::default();
     std::thread::scope(|scope| {
         scope.spawn(|| ended.keep_house(&shares));
+        let _told_at_the_end = Tells(&ended);
         // The pool's threads take plans by themselves, one at a time: plans differ in cost. Only the pieces of a product
         // inside a plan are left for the pool to hand out, so that no thread helps with them before the queue is empty, and
         // none that waits for a piece begins with another plan.
@@ -241,7 +242,6 @@ pub fn run_all(
             }
             Err(_) => work(),
         }
-        ended.tell();
     });
     shares.iter().for_each(|share| drop(share.flush()));
 }
@@ -258,12 +258,17 @@ struct Ended {
     changed: Condvar,
 }
 
-impl Ended {
-    fn tell(&self) {
-        *locked(&self.ended) = true;
-        self.changed.notify_all();
-    }
+/// Tells it whatever happens: the scope of the threads waits for them also where it is left by a panic.
+struct Tells<'a>(&'a Ended);
 
+impl Drop for Tells<'_> {
+    fn drop(&mut self) {
+        *locked(&self.0.ended) = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Ended {
     /// Flushes results to disk and shows that this process lives, until the work has ended.
     fn keep_house(&self, shares: &[Share<'_>]) {
         let mut beaten = Instant::now();
@@ -609,10 +614,26 @@ sweep    = { "data.path" = ["a.csv", "b.csv"] }
         assert_eq!((tally.finished, tally.failed), (1, 1));
         let State::Failed(message) = store.state(&experiment.plans[1]) else { panic!("not kept as failed") };
         assert!(message.contains("b.csv"), "{message}");
-        assert!(!store.load(&experiment.plans[1]).unwrap().is_finished());
+        // It has a row in the summary, and no records to be taken for results.
+        super::super::write_summary(&experiment, &store).unwrap();
+        let summary = std::fs::read_to_string(store.root().join("summary.csv")).unwrap();
+        assert!(
+            summary.lines().count() == 3 && summary.lines().any(|line| line.contains(",error,")),
+            "{summary}"
+        );
+        assert!(store.load(&experiment.plans[1]).is_err());
         std::fs::write(folder.path().join("b.csv"), csv).unwrap();
         assert_eq!((run(false).failed, run(true).finished), (1, 1));
         assert!(run(false).is_complete());
+    }
+
+    #[test]
+    fn a_panic_of_the_caller_s_own_ends_the_call_and_does_not_hang() {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, store) = (experiment("[1, 2]"), Store::new(folder.path().join("a")));
+        let report = |_: Event<'_>| panic!("on purpose");
+        let ended = catch_unwind(AssertUnwindSafe(|| run(&experiment, &store, 1, false, &|| false, &report)));
+        assert!(ended.is_err());
     }
 
     #[test]

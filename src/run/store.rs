@@ -125,6 +125,11 @@ impl Store {
         }
     }
 
+    /// The outcome in a directory of results, of a run that never began too.
+    pub(super) fn outcome_in(&self, directory: &Path) -> Option<Value> {
+        self.outcome(directory)?.ok()
+    }
+
     /// The outcome in a directory, or what is wrong with it; nothing where there is no such directory.
     fn outcome(&self, directory: &Path) -> Option<Result<Value, String>> {
         let path = directory.join(OUTCOME);
@@ -184,14 +189,10 @@ impl Store {
     pub(super) fn load_directory(&self, directory: &Path) -> Result<StoredRun, FileError> {
         let path = directory.join(OUTCOME);
         let text = fs::read_to_string(&path).map_err(|error| FileError::io(&path, "read", &error))?;
-        let outcome: Value = serde_json::from_str(&text).map_err(|error| {
+        let outcome = serde_json::from_str(&text).map_err(|error| {
             FileError::io(&path, "read", &io::Error::new(io::ErrorKind::InvalidData, error))
         })?;
-        let arrays = match outcome["ending"].as_str() {
-            // It never began.
-            Some("error") => BTreeMap::new(),
-            _ => files::read_npz(directory.join(RECORD))?,
-        };
+        let arrays = files::read_npz(directory.join(RECORD))?;
         Ok(StoredRun { outcome, arrays })
     }
 

@@ -5,6 +5,7 @@ use crate::experiment::Experiment;
 use crate::files::{self, FileError};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 
 /// Writes `summary.csv`: one row a cell and repeat in the store, with the swept keys, why it ended, and the final scalars.
 ///
@@ -16,7 +17,7 @@ pub fn write_summary(experiment: &Experiment, store: &Store) -> Result<(), FileE
     // Of each run its scalars only: a sweep may record more than fits into memory.
     let runs: Vec<_> = directories
         .into_iter()
-        .filter_map(|directory| Some((Row::of(&store.load_directory(&directory).ok()?), directory)))
+        .filter_map(|directory| Some((Row::read(store, &directory)?, directory)))
         .collect();
     let scalars: BTreeSet<&str> = runs
         .iter()
@@ -63,9 +64,16 @@ struct Row {
 }
 
 impl Row {
-    fn of(run: &StoredRun) -> Row {
+    /// Of the run in this directory; one that never began has no scalars.
+    fn read(store: &Store, directory: &Path) -> Option<Row> {
+        let outcome = store.outcome_in(directory)?;
+        if outcome["ending"] == "error" {
+            return Some(Row { outcome, scalars: BTreeMap::new() });
+        }
+        let run = store.load_directory(directory).ok()?;
         let last = |name: &str| Some((name.to_string(), *run.last(name)?.first()?));
-        Row { outcome: run.outcome.clone(), scalars: scalar_names(run).filter_map(last).collect() }
+        let scalars = scalar_names(&run).filter_map(last).collect();
+        Some(Row { outcome, scalars })
     }
 }
 
