@@ -137,6 +137,10 @@ fn a_sweep_that_is_killed_again_and_again_ends_with_the_results_of_an_undisturbe
         std::thread::sleep(Duration::from_millis(if full() { 3 + kill % 11 * 7 } else { 5 + kill * 47 }));
         running.signal("-KILL");
         drop(running);
+        if out.join("planned.json").exists() {
+            let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
+            assert!(status.contains(" 0 running,"), "the dead do not run: {status}");
+        }
     }
     let before = finished(&out);
     let (status, said) = place.start("out").end();
@@ -179,7 +183,7 @@ fn what_a_killed_process_held_is_done_by_the_one_beside_it() {
 fn a_stopped_process_is_waited_for_and_goes_on() {
     let place = Place::new();
     let out = place.path("out");
-    let (first, second) = (place.start("out"), place.start("out"));
+    let (first, mut second) = (place.start("out"), place.start("out"));
     wait_for(&out, 2);
     // It lives, so that what it holds is not taken from it.
     first.signal("-STOP");
@@ -190,6 +194,9 @@ fn a_stopped_process_is_waited_for_and_goes_on() {
     wait_for(&out, RUNS - held);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(finished(&out), RUNS - held, "{status}");
+    if held == 1 {
+        assert!(second.0.try_wait().unwrap().is_none(), "it did not wait for the run that another one holds");
+    }
     first.signal("-CONT");
     let ((status, said), (other_status, other_said)) = (first.end(), second.end());
     assert_eq!((status, other_status), (Some(0), Some(0)), "{said}{other_said}");

@@ -323,7 +323,31 @@ observe  = {{ times = {{ {times} }}, quantities = [{quantities}] }}
             },
         };
         checkpoint.write(&path, 0.25).unwrap();
-        assert_eq!(RunCheckpoint::read(&path).unwrap(), (checkpoint, 0.25));
+        assert_eq!(RunCheckpoint::read(&path).unwrap(), (checkpoint.clone(), 0.25));
+        for step_size in [None, Some(0.3)] {
+            let effort = Effort {
+                steps: 1,
+                rejected: 2,
+                evaluations: 3,
+                dense_evaluations: 4,
+                jacobians: 5,
+                stiff_steps: 6,
+            };
+            let flow = Checkpoint {
+                start: 0.1,
+                time: 0.2,
+                state: vec![1.0, 2.0],
+                derivative: vec![3.0, 4.0],
+                step_size,
+                previous_error: 0.4,
+                stiffness: StiffnessTest::from_counts([7, 8]),
+                effort,
+            };
+            let standing = Standing::Flow(flow);
+            let checkpoint = RunCheckpoint { standing, ..checkpoint.clone() };
+            checkpoint.write(&path, 0.5).unwrap();
+            assert_eq!(RunCheckpoint::read(&path).unwrap(), (checkpoint, 0.5));
+        }
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
