@@ -244,6 +244,19 @@ impl Holds {
         }
     }
 
+    /// Removes holds of plans that the dead have finished just before they died: nobody will ask for these again. Of a plan that is
+    /// not finished the next process takes the first generation instead of a later one.
+    fn remove_holds_of_the_dead(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(HELD)
+                && fs::read_to_string(entry.path()).is_ok_and(|holder| self.is_dead(&holder, &entry.path()))
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Removes unfinished results and heartbeats of processes that are dead.
     fn remove_leftovers(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
@@ -264,6 +277,7 @@ impl Holds {
 impl Drop for Holds {
     fn drop(&mut self) {
         self.remove_leftovers();
+        self.remove_holds_of_the_dead();
         let _ = fs::remove_file(self.folder.join(format!("{PROCESS}{}", *THIS)));
         // The last one leaves nothing behind.
         let _ = fs::remove_dir(&self.folder);
@@ -320,6 +334,20 @@ mod tests {
         assert!(b.take("x").unwrap().is_some());
         drop((a, b));
         assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "something was left behind");
+    }
+
+    #[test]
+    fn a_hold_that_outlived_its_holder_goes_with_the_next_process_that_leaves() {
+        if THIS.machine.is_empty() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let holds = Holds::join(folder.path()).unwrap();
+        hold(folder.path(), "finished", 0, &other(&THIS.machine, u32::MAX, 1));
+        hold(folder.path(), "alive", 0, &THIS.to_string());
+        drop(holds);
+        let left = holders(folder.path());
+        assert!(left.contains_key("alive") && !left.contains_key("finished"), "{left:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::checkpoint::RunCheckpoint;
 use super::cost::cost;
-use super::hold::{HEARTBEAT, Holds};
+use super::hold::{HEARTBEAT, Holds, WORKING};
 use super::simulate::{Pause, simulate_from};
 use super::store::{State, Store};
 use crate::experiment::{Experiment, Plan};
@@ -303,7 +303,12 @@ struct Share<'a> {
 impl<'a> Share<'a> {
     fn new(task: &'a Task<'a>) -> Share<'a> {
         let mut progress = Progress { left: task.waiting.len(), tally: task.tally.clone(), broken: None };
-        let holds = (!task.waiting.is_empty()).then(|| Holds::join(task.store.root())).transpose();
+        let root = task.store.root();
+        let holds = (!task.waiting.is_empty()).then(|| Holds::join(root)).transpose();
+        if task.waiting.is_empty() && root.join(WORKING).exists() {
+            // A process that died with its last run done has left things; nothing depends on their removal.
+            drop(Holds::join(root));
+        }
         let holds = holds.unwrap_or_else(|error| {
             progress.broken = Some(error);
             None
