@@ -342,7 +342,7 @@ fn status_of_what_is_no_store_is_refused() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_and_what_fitted_is_kept() {
+fn a_full_disk_and_a_read_only_one_are_errors_and_what_is_there_is_kept() {
     let place = Place::new();
     let disk = place.path("disk");
     fs::create_dir(&disk).unwrap();
@@ -359,6 +359,11 @@ fn a_full_disk_is_an_error_and_what_fitted_is_kept() {
         Command::new("mount").args(["-o", "remount,size=40m", disk.to_str().unwrap()]).status().unwrap();
     let again = place.call(&["run", "sweep.toml", "--out", "disk/out"]);
     let whole = results(&disk.join("out"));
+    // And where nothing can be written at all.
+    let locked = Command::new("mount").args(["-o", "remount,ro", disk.to_str().unwrap()]).status().unwrap();
+    let complete = place.call(&["run", "sweep.toml", "--out", "disk/out"]);
+    let more = place.call(&["run", "sweep.toml", "--out", "disk/out", "--set", "repeats=3"]);
+    let told = place.call(&["status", "disk/out"]);
     assert!(Command::new("umount").arg(&disk).status().unwrap().success());
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("free some space"), "{said}");
@@ -367,4 +372,14 @@ fn a_full_disk_is_an_error_and_what_fitted_is_kept() {
     assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
     assert!(!String::from_utf8_lossy(&again.stderr).contains("done again"), "half a result was kept");
     assert!(whole == undisturbed(&place), "results differ");
+    assert!(locked.success());
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(complete.status.code(), Some(0), "nothing was to be written: {}", said(&complete));
+    assert_eq!(more.status.code(), Some(1), "{}", said(&more));
+    assert!(
+        said(&more).contains("Read-only") && said(&more).contains("choose another path"),
+        "{}",
+        said(&more)
+    );
+    assert!(String::from_utf8_lossy(&told.stdout).starts_with("sweep: 24 planned, 24 done"));
 }

@@ -71,7 +71,7 @@ impl Progress {
                 }
                 (line, !ending.is_finished() || !warnings.is_empty())
             }
-            Event::Elsewhere { plan } => (format!("{}: done by another process", name(plan)), false),
+            Event::Elsewhere { plan } => (format!("{}: ended in another process", name(plan)), false),
             Event::Broken { plan, message } => (format!("{}: {message}", name(plan)), true),
         };
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;

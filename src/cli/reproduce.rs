@@ -8,7 +8,7 @@ use crate::claim::Level;
 use crate::experiment::Experiment;
 use crate::figure;
 use crate::files::{FileError, write_atomically};
-use crate::run::Store;
+use crate::run::{PlannedRuns, Store};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::Path;
@@ -53,10 +53,11 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
     let records = arguments.out.join("records");
     let all = || drawn.iter().chain(&others);
     let stores: Vec<Store> = all().map(|experiment| verify::store(&records, experiment)).collect();
+    let planned: Vec<PlannedRuns> = drawn.iter().map(|experiment| PlannedRuns::of(experiment)).collect();
     let work: Vec<Work<'_>> = all()
         .zip(&stores)
         .enumerate()
-        .map(|(index, (experiment, store))| Work { experiment, store, summary: index < drawn.len() })
+        .map(|(index, (experiment, store))| Work { experiment, store, planned: planned.get(index) })
         .collect();
     let evidence = Evidence::new(&work);
     let wanted: HashSet<&str> =

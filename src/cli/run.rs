@@ -5,7 +5,7 @@ use super::verify::check_claims;
 use super::{DONE, FAILED, INTERRUPTED, Run, Shard, duration, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
-use crate::run::{self, Estimate, Event, State, Store, Tally, Task};
+use crate::run::{self, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -22,20 +22,16 @@ pub(super) fn run(arguments: &Run) -> u8 {
     }
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(&experiment.name));
     let store = Store::new(out);
-    if let Err(problem) = experiment.check_files() {
-        return refuse(&problem);
-    }
-    if arguments.dry_run {
-        keep_shard(&mut experiment, arguments);
-        return dry_run(&experiment, &store, arguments.parallel.jobs());
-    }
-    // All of them, whatever part this call does.
-    if let Err(error) = store.create().and_then(|()| store.write_planned(&experiment)) {
-        eprintln!("error: {error}");
-        return FAILED;
-    }
+    // All of its runs, whatever part this call does.
+    let planned = PlannedRuns::of(&experiment);
     keep_shard(&mut experiment, arguments);
-    let work = [Work { experiment: &experiment, store: &store, summary: true }];
+    if arguments.dry_run {
+        return match experiment.check_files() {
+            Ok(()) => dry_run(&experiment, &store, arguments.parallel.jobs()),
+            Err(problem) => refuse(&problem),
+        };
+    }
+    let work = [Work { experiment: &experiment, store: &store, planned: Some(&planned) }];
     let results = run_missing(&work, arguments.parallel.jobs(), arguments.retry, &|_, _| ());
     let tally = match &results[0] {
         Ok(tally) => tally,
@@ -105,8 +101,8 @@ pub(super) fn status(tally: &Tally) -> u8 {
 pub(super) struct Work<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) store: &'a Store,
-    /// Whether a summary is written beside the results.
-    pub(super) summary: bool,
+    /// Where people look at the results: what is kept beside them for `contraflow status`. They get a summary as well.
+    pub(super) planned: Option<&'a PlannedRuns>,
 }
 
 /// Runs what is missing of all `work`, as one queue. For each experiment what it came to, or an exit status where it could
@@ -120,12 +116,17 @@ pub(super) fn run_missing(
     let mut indices = Vec::new();
     let mut tasks = Vec::new();
     let mut results = vec![Ok(Tally::default()); work.len()];
-    for (index, Work { experiment, store, .. }) in work.iter().enumerate() {
+    for (index, Work { experiment, store, planned }) in work.iter().enumerate() {
         let task = match experiment.check_files() {
-            Ok(()) => Task::new(experiment, store, retry).map_err(|error| {
-                eprintln!("error: {error}");
-                FAILED
-            }),
+            Ok(()) => {
+                let task = Task::new(experiment, store, retry);
+                let task = task
+                    .and_then(|task| planned.map_or(Ok(()), |all| store.write_planned(all)).map(|()| task));
+                task.map_err(|error| {
+                    eprintln!("error: {error}");
+                    FAILED
+                })
+            }
             Err(problem) => Err(refuse(&problem)),
         };
         match task {
@@ -142,9 +143,9 @@ pub(super) fn run_missing(
     let results = Mutex::new(results);
     let report = |task: usize, event: Event<'_>| progress.report(tasks[task].experiment(), &event);
     let ended = |task: usize, ended: Result<Tally, FileError>| {
-        let (index, Work { experiment, store, summary }) = (indices[task], work[indices[task]]);
+        let (index, Work { experiment, store, planned }) = (indices[task], work[indices[task]]);
         let ended = ended.and_then(|tally| {
-            if summary {
+            if planned.is_some() {
                 run::write_summary(experiment, store)?;
             }
             Ok(tally)

@@ -47,7 +47,7 @@ fn judge(claims: &[Claim], level: Level, records: &Path, jobs: usize) -> Result<
     let work: Vec<Work<'_>> = needed
         .iter()
         .zip(&stores)
-        .map(|(experiment, store)| Work { experiment, store, summary: false })
+        .map(|(experiment, store)| Work { experiment, store, planned: None })
         .collect();
     let evidence = Evidence::new(&work);
     let results = run_missing(&work, jobs, false, &|index, _: &Progress| evidence.load(index));

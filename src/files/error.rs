@@ -58,7 +58,7 @@ impl FileError {
             io::ErrorKind::NotFound => {
                 ("a file that exists", "check the path and the folder it is relative to")
             }
-            io::ErrorKind::PermissionDenied => {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 ("a path that this user may use", "change its permissions or choose another path")
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -18,7 +18,7 @@ pub use error::{FileError, Place};
 pub use idx::read_idx;
 pub use npy::read_npy;
 pub use npz::{NpzArray, NpzValues, npz_bytes, read_npz, write_npz};
-pub use write::{checksum, flush_file_system, sha256_hex, write_atomically, write_directly};
+pub use write::{checksum, flush_file_system, sha256_hex, update, write_atomically, write_directly};
 
 use error::Source;
 use std::fs::File;

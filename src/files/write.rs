@@ -44,6 +44,16 @@ pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), File
     flush_folder(folder).map_err(|e| failed("flush its folder (the file itself is written)", &e))
 }
 
+/// As [`write_atomically`], but a file that holds these bytes is left alone, so that nothing has to be writable where nothing
+/// changes.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn update(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
+    let path = path.as_ref();
+    if fs::read(path).is_ok_and(|present| present == bytes) { Ok(()) } else { write_atomically(path, bytes) }
+}
+
 /// Writes a file in place and without waiting for the disk: a reader can see a part of it, and a power failure can lose it.
 ///
 /// For files in a folder that gets its name when all of them are written, and whose checksums are kept: what is lost is found.
@@ -165,6 +175,19 @@ mod tests {
         write_atomically(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn an_update_writes_what_changes_and_leaves_alone_what_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        update(&path, b"first").unwrap();
+        let before = fs::metadata(&path).unwrap().modified().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        update(&path, b"first").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        update(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
     }
 
     #[test]

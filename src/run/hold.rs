@@ -167,7 +167,7 @@ impl Holds {
             patience: PATIENCE,
         };
         holds.beat()?;
-        holds.remove_leftovers();
+        holds.remove_of_the_dead(&[PROCESS, UNFINISHED]);
         Ok(holds)
     }
 
@@ -244,29 +244,20 @@ impl Holds {
         }
     }
 
-    /// Removes holds of plans that the dead have finished just before they died: nobody will ask for these again. Of a plan that is
-    /// not finished the next process takes the first generation instead of a later one.
-    fn remove_holds_of_the_dead(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(HELD)
-                && fs::read_to_string(entry.path()).is_ok_and(|holder| self.is_dead(&holder, &entry.path()))
-            {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-
-    /// Removes unfinished results and heartbeats of processes that are dead.
-    fn remove_leftovers(&self) {
+    /// Removes what processes that are dead have left in files and folders of these kinds. A hold outlives the one that died just
+    /// after its plan was finished; of a plan that is not, the next process takes the first generation instead of a later one.
+    fn remove_of_the_dead(&self, kinds: &[&str]) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let process = name.strip_prefix(PROCESS).or_else(|| {
-                name.strip_prefix(UNFINISHED)
-                    .and_then(|rest| rest.rsplit_once('~').map(|(process, _)| process))
-            });
-            if process.is_some_and(|process| self.is_dead(process, &entry.path())) {
+            let Some(kind) = kinds.iter().find(|kind| name.starts_with(**kind)) else { continue };
+            let rest = &name[kind.len()..];
+            let process = match *kind {
+                HELD => fs::read_to_string(entry.path()).ok(),
+                UNFINISHED => rest.rsplit_once('~').map(|(process, _)| process.to_string()),
+                _ => Some(rest.to_string()),
+            };
+            if process.is_some_and(|process| self.is_dead(&process, &entry.path())) {
                 // Someone else may be about to do the same.
                 let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
             }
@@ -276,8 +267,7 @@ impl Holds {
 
 impl Drop for Holds {
     fn drop(&mut self) {
-        self.remove_leftovers();
-        self.remove_holds_of_the_dead();
+        self.remove_of_the_dead(&[PROCESS, UNFINISHED, HELD]);
         let _ = fs::remove_file(self.folder.join(format!("{PROCESS}{}", *THIS)));
         // The last one leaves nothing behind.
         let _ = fs::remove_dir(&self.folder);

@@ -17,9 +17,21 @@ pub use checkpoint::{Remarks, RunCheckpoint, Standing};
 pub use cost::cost;
 pub use finding::{figure_array, finding, spectrum_name};
 pub use hold::Holder;
-pub use overview::{Estimate, Overview};
+pub use overview::{Estimate, Overview, PlannedRuns};
 pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Pause, Simulation, simulate, simulate_from};
 pub use store::{State, Store, StoredRun};
 pub use summary::{Band, write_summary};
+
+/// For tests: a run of a few steps.
+#[cfg(test)]
+const SMALL_EXPERIMENT: &str = r#"
+seed     = 1
+data     = { kind = "gaussian", dim = 3, samples = 8 }
+augment  = { kind = "isotropic", variance = 0.5, sides = "one" }
+encoder  = { kind = "linear", widths = [3, 3], init = { kind = "gaussian", std = 0.5 } }
+loss     = { kind = "infonce-euclidean" }
+dynamics = { kind = "gd", rate = 0.1, steps = 4 }
+observe  = { times = { kind = "linear", count = 2 }, quantities = ["loss"] }
+"#;

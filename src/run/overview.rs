@@ -32,6 +32,22 @@ pub struct Overview {
     pub seconds_left: Option<f64>,
 }
 
+/// The list of all runs that an experiment asks for, whatever part of them is done at a time.
+#[derive(Clone, Debug)]
+pub struct PlannedRuns(String);
+
+impl PlannedRuns {
+    /// Those of `experiment`.
+    pub fn of(experiment: &Experiment) -> PlannedRuns {
+        let plans: Vec<Value> = experiment
+            .plans
+            .iter()
+            .map(|plan| json!([plan.directory_name(), plan.hash, cost(plan)]))
+            .collect();
+        PlannedRuns(format!("{}\n", json!({ "experiment": experiment.name, "plans": plans })))
+    }
+}
+
 /// One run in that list.
 struct Planned {
     directory: String,
@@ -53,15 +69,9 @@ impl Planned {
 }
 
 impl Store {
-    /// Keeps what `experiment` asks for, for [`Store::overview`].
-    pub fn write_planned(&self, experiment: &Experiment) -> Result<(), FileError> {
-        let plans: Vec<Value> = experiment
-            .plans
-            .iter()
-            .map(|plan| json!([plan.directory_name(), plan.hash, cost(plan)]))
-            .collect();
-        let planned = json!({ "experiment": experiment.name, "plans": plans });
-        files::write_atomically(self.root().join(PLANNED), format!("{planned}\n").as_bytes())
+    /// Keeps this list for [`Store::overview`].
+    pub fn write_planned(&self, planned: &PlannedRuns) -> Result<(), FileError> {
+        files::update(self.root().join(PLANNED), planned.0.as_bytes())
     }
 
     /// How the runs stand that the last [`Store::write_planned`] named. Cost: reads one small file a run.
@@ -159,28 +169,19 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SMALL_EXPERIMENT;
     use super::super::schedule::run;
     use super::*;
-
-    const TEXT: &str = r#"
-seed     = 1
-data     = { kind = "gaussian", dim = 3, samples = 8 }
-augment  = { kind = "isotropic", variance = 0.5, sides = "one" }
-encoder  = { kind = "linear", widths = [3, 3], init = { kind = "gaussian", std = 0.5 } }
-loss     = { kind = "infonce-euclidean" }
-dynamics = { kind = "gd", rate = 0.1, steps = 4 }
-observe  = { times = { kind = "linear", count = 2 }, quantities = ["loss"] }
-sweep    = { "dynamics.rate" = [0.1, 0.2, 1e300, 0.4] }
-"#;
 
     #[test]
     fn every_planned_run_is_finished_failed_running_or_missing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().join("records"));
         assert!(store.overview().unwrap_err().to_string().contains("contraflow run"));
-        let experiment = Experiment::parse("test.toml", folder.path(), TEXT, &[]).unwrap();
+        let text = format!("{SMALL_EXPERIMENT}sweep = {{ \"dynamics.rate\" = [0.1, 0.2, 1e300, 0.4] }}\n");
+        let experiment = Experiment::parse("test.toml", folder.path(), &text, &[]).unwrap();
         fs::create_dir(store.root()).unwrap();
-        store.write_planned(&experiment).unwrap();
+        store.write_planned(&PlannedRuns::of(&experiment)).unwrap();
         let before = store.overview().unwrap();
         assert_eq!((before.planned, before.missing.len(), before.seconds_left), (4, 4, None));
 

@@ -633,6 +633,22 @@ sweep    = { "data.path" = ["a.csv", "b.csv"] }
     }
 
     #[test]
+    fn a_run_that_panics_fails_alone_and_is_kept_as_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, store) = (experiment("[300, 200]"), Store::new(folder.path().join("a")));
+        // Asked before the first run, and then after each of its steps.
+        let asked = AtomicUsize::new(0);
+        let interrupted = || match asked.fetch_add(1, Ordering::Relaxed) {
+            5 => panic!("on purpose"),
+            _ => false,
+        };
+        let tally = run(&experiment, &store, 1, false, &interrupted, &|_| ()).unwrap();
+        assert_eq!((tally.finished, tally.failed), (1, 1));
+        let State::Failed(message) = store.state(&experiment.plans[0]) else { panic!("not kept as failed") };
+        assert_eq!(message, "internal error: on purpose");
+    }
+
+    #[test]
     fn a_panic_of_the_caller_s_own_ends_the_call_and_does_not_hang() {
         let folder = tempfile::tempdir().unwrap();
         let (experiment, store) = (experiment("[1, 2]"), Store::new(folder.path().join("a")));

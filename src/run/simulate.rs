@@ -244,26 +244,31 @@ pub fn simulate_from(
     keep: &mut dyn FnMut(&RunCheckpoint),
 ) -> Simulation {
     let Prepared { source, network, parameters } = prepared;
-    let course = Course { checkpoint, watch, keep };
+    let clock = Cell::new(0.0);
+    let supervisor = Supervisor { checkpoint, clock: &clock, watch, keep };
     match source {
         Source::Samples { data, augmentation } => {
-            on_samples(plan, (data, augmentation), network, parameters, course)
+            on_samples(plan, (data, augmentation), network, parameters, supervisor)
         }
-        Source::Population(views) => in_population(plan, views, network, parameters, course),
+        Source::Population(views) => in_population(plan, views, network, parameters, supervisor),
     }
 }
 
 /// Where a run begins, and who watches it.
-struct Course<'a> {
+struct Supervisor<'a> {
     checkpoint: Option<RunCheckpoint>,
+    /// The training time, set by whatever is evaluated.
+    clock: &'a Cell<f64>,
     watch: &'a dyn Fn(f64) -> Pause,
     keep: &'a mut dyn FnMut(&RunCheckpoint),
 }
 
-impl Course<'_> {
-    /// Gives the recorder what the checkpoint has recorded; where the dynamics stood then.
-    fn begin(&mut self, recorder: &mut Recorder) -> Option<Standing> {
+impl Supervisor<'_> {
+    /// Gives the recorder what the checkpoint has recorded, and tells where the dynamics stood then; nothing happens where that
+    /// is not of the kind that `of_kind` looks for.
+    fn resume<T>(&mut self, recorder: &mut Recorder, of_kind: fn(Standing) -> Option<T>) -> Option<T> {
         let RunCheckpoint { standing, trajectory, remarks } = self.checkpoint.take()?;
+        let standing = of_kind(standing)?;
         recorder.trajectory = trajectory;
         recorder.set_remarks(remarks);
         Some(standing)
@@ -271,21 +276,21 @@ impl Course<'_> {
 
     /// The position from which a descent begins.
     fn begin_descent(&mut self, recorder: &mut Recorder, parameters: Vec<f64>) -> Position {
-        match self.begin(recorder) {
-            Some(Standing::Descent(position)) => position,
-            _ => Position::new(parameters),
-        }
+        let descent = |standing| match standing {
+            Standing::Descent(position) => Some(position),
+            Standing::Flow(_) => None,
+        };
+        self.resume(recorder, descent).unwrap_or_else(|| Position::new(parameters))
     }
 
     /// Lets `advance` go on, until the run is over or is to stop; where it was only held up, with a checkpoint in between.
-    /// `advance` is given what to ask after each step, with the time on `clock`.
+    /// `advance` is given what to ask after each step.
     fn follow(
         &mut self,
-        clock: &Cell<f64>,
         recorder: &mut Recorder,
         mut advance: impl FnMut(&mut Recorder, &dyn Fn() -> bool) -> (Ending, Standing),
     ) -> Ending {
-        let watch = self.watch;
+        let (watch, clock) = (self.watch, self.clock);
         loop {
             let pause = Cell::new(Pause::GoOn);
             let (ending, standing) = advance(recorder, &|| {
@@ -310,7 +315,7 @@ fn in_population(
     views: ViewCovariances,
     network: Network,
     mut parameters: Vec<f64>,
-    mut course: Course<'_>,
+    mut supervisor: Supervisor<'_>,
 ) -> Simulation {
     let Dynamics::Population { flow, batch } = plan.dynamics() else {
         unreachable!("only this kind of dynamics is prepared without samples")
@@ -333,23 +338,14 @@ fn in_population(
         Err(error) => return unstarted(network, parameters, error),
     };
     let mut landscape = PopulationLandscape { network: network.clone(), population: population() };
-    let clock = Cell::new(0.0);
-    let mut field = PopulationField::new(&network, population(), &clock);
+    let mut field = PopulationField::new(&network, population(), supervisor.clock);
     let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
         recorder.record(snapshot, &mut landscape, None, None);
     };
     let result = match flow.method {
         FlowMethod::Explicit(_) => {
             let mut explicit = |time: f64, theta: &[f64], out: &mut [f64]| field.evaluate(time, theta, out);
-            run_flow(
-                &flow,
-                &mut parameters,
-                &mut explicit,
-                plan,
-                &mut recorder,
-                record,
-                (&clock, &mut course),
-            )
+            run_flow(&flow, &mut parameters, &mut explicit, plan, &mut recorder, record, &mut supervisor)
         }
         FlowMethod::Rosenbrock(method) => {
             let tolerances = Tolerances::new(flow.rtol, flow.atol);
@@ -363,7 +359,7 @@ fn in_population(
                 plan,
                 &mut recorder,
                 record,
-                (&clock, &mut course),
+                &mut supervisor,
             )
         }
     };
@@ -377,9 +373,9 @@ fn on_samples(
     (data, augmentation): (Dataset, Augmentation),
     network: Network,
     mut parameters: Vec<f64>,
-    mut course: Course<'_>,
+    mut supervisor: Supervisor<'_>,
 ) -> Simulation {
-    let clock = Cell::new(0.0);
+    let clock = supervisor.clock;
     let (loss, reduction) = plan.loss();
     let dynamics = plan.dynamics();
     let sgd = matches!(dynamics, Dynamics::Sgd { .. });
@@ -430,7 +426,7 @@ fn on_samples(
             };
             let record =
                 |snapshot: Snapshot<'_>, recorder: &mut Recorder| measure(snapshot, recorder, &views, None);
-            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, (&clock, &mut course))
+            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, &mut supervisor)
         }
         Dynamics::FrozenX(flow) => {
             let (x, _) = objective.x_matrix(&parameters, &views);
@@ -442,15 +438,8 @@ fn on_samples(
             let record = |snapshot: Snapshot<'_>, recorder: &mut Recorder| {
                 measure(snapshot, recorder, &views, Some(&x));
             };
-            let result = run_flow(
-                flow,
-                &mut parameters,
-                &mut field,
-                plan,
-                &mut recorder,
-                record,
-                (&clock, &mut course),
-            );
+            let result =
+                run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, &mut supervisor);
             given_x = Some(GivenX { start: x, decay: 0.0 });
             result
         }
@@ -471,17 +460,17 @@ fn on_samples(
                 measure(snapshot, recorder, &views, Some(&x(snapshot.time)));
             };
             given_x = Some(GivenX { start: x(0.0), decay: *decay });
-            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, (&clock, &mut course))
+            run_flow(flow, &mut parameters, &mut field, plan, &mut recorder, record, &mut supervisor)
         }
         Dynamics::Gd { rate, steps, gradient_norm } => {
             let descent = Descent { rate: *rate, steps: *steps };
             let recorded = recording.steps(*rate, *steps).unwrap_or_default();
-            let mut position = course.begin_descent(&mut recorder, parameters);
+            let mut position = supervisor.begin_descent(&mut recorder, parameters);
             let mut gradient = |step: u64, theta: &[f64], out: &mut [f64]| {
                 clock.set(rate * step as f64);
                 objective.evaluate(theta, &views, out);
             };
-            let ending = course.follow(&clock, &mut recorder, |recorder, paused| {
+            let ending = supervisor.follow(&mut recorder, |recorder, paused| {
                 let mut show = |snapshot: Snapshot<'_>| measure(snapshot, recorder, &views, None);
                 let ending =
                     descent.run(&mut position, &mut gradient, &recorded, *gradient_norm, paused, &mut show);
@@ -493,7 +482,7 @@ fn on_samples(
         Dynamics::Sgd { rate, steps, batch } => {
             let descent = Descent { rate: *rate, steps: *steps };
             let recorded = recording.steps(*rate, *steps).unwrap_or_default();
-            let mut position = course.begin_descent(&mut recorder, parameters);
+            let mut position = supervisor.begin_descent(&mut recorder, parameters);
             let batches = BatchStream::new(&data, &augmentation, plan.seed, *batch);
             // A record and the gradient that follows it are closures over one memory.
             let drawn = RefCell::new(DrawnBatch::new(batches, objective, 2 * batch * data.dim));
@@ -501,7 +490,7 @@ fn on_samples(
                 clock.set(rate * step as f64);
                 drawn.borrow_mut().gradient(step, theta, out);
             };
-            let ending = course.follow(&clock, &mut recorder, |recorder, paused| {
+            let ending = supervisor.follow(&mut recorder, |recorder, paused| {
                 let mut show = |snapshot: Snapshot<'_>| drawn.borrow_mut().record(snapshot, *steps, recorder);
                 let ending = descent.run(&mut position, &mut gradient, &recorded, None, paused, &mut show);
                 (ending, Standing::Descent(position.clone()))
@@ -522,12 +511,12 @@ fn run_flow(
     plan: &Plan,
     recorder: &mut Recorder,
     record: impl FnMut(Snapshot<'_>, &mut Recorder),
-    course: (&Cell<f64>, &mut Course<'_>),
+    supervisor: &mut Supervisor<'_>,
 ) -> (Ending, Effort) {
     let FlowMethod::Explicit(method) = flow.method else { unreachable!("only a population has a Jacobian") };
     let tolerances = Tolerances::new(flow.rtol, flow.atol);
     let integrator = Integrator::new(method, tolerances, 0.0, parameters, flow.time_end, flow.max_steps);
-    drive(integrator, flow, parameters, field, plan, recorder, record, course)
+    drive(integrator, flow, parameters, field, plan, recorder, record, supervisor)
 }
 
 /// From the start of `integrator` to its end, with records at the plan's times.
@@ -540,13 +529,17 @@ fn drive<F, S: Scheme<F>>(
     plan: &Plan,
     recorder: &mut Recorder,
     mut record: impl FnMut(Snapshot<'_>, &mut Recorder),
-    (clock, course): (&Cell<f64>, &mut Course<'_>),
+    supervisor: &mut Supervisor<'_>,
 ) -> (Ending, Effort) {
     let times = plan.recording().times(flow.time_end).unwrap_or_default();
-    if let Some(Standing::Flow(checkpoint)) = course.begin(recorder) {
+    let flow_only = |standing| match standing {
+        Standing::Flow(checkpoint) => Some(checkpoint),
+        Standing::Descent(_) => None,
+    };
+    if let Some(checkpoint) = supervisor.resume(recorder, flow_only) {
         integrator.restore(&checkpoint);
     }
-    let ending = course.follow(clock, recorder, |recorder, paused| {
+    let ending = supervisor.follow(recorder, |recorder, paused| {
         let mut show = |snapshot: Snapshot<'_>| record(snapshot, recorder);
         let ending = integrate(&mut integrator, field, &times, flow.gradient_norm, paused, &mut show);
         (ending, Standing::Flow(integrator.checkpoint()))

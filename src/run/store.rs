@@ -210,26 +210,24 @@ impl Store {
     /// Writes a run's results under a temporary name and renames them. They are not flushed to disk, which takes as long as a
     /// short run: see [`files::flush_file_system`]. After a power failure the checksums tell what is lost, and it is done again.
     pub fn save(&self, plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Result<(), FileError> {
-        self.put(plan, |temporary| self.write_files(temporary, plan, simulation, wall_seconds))
+        let mut arrays = vec![(RECORD, record_bytes(&simulation.trajectory)?)];
+        if simulation.ending.is_finished() {
+            arrays.push((STATE, state_bytes(simulation)?));
+        }
+        self.put(plan, arrays, outcome(plan, simulation, wall_seconds))
     }
 
     /// Keeps that a plan could not be run, and why.
     pub fn save_failure(&self, plan: &Plan, message: &str, wall_seconds: f64) -> Result<(), FileError> {
-        self.put(plan, |temporary| {
-            let text = plan.settings.to_toml().into_bytes();
-            let mut checksums = Map::new();
-            checksums.insert(PLAN.to_string(), files::sha256_hex(&text).into());
-            files::write_directly(temporary.join(PLAN), &text)?;
-            let mut outcome = described(plan, wall_seconds, checksums);
-            outcome["finished"] = json!(false);
-            outcome["ending"] = json!("error");
-            outcome["message"] = json!(message);
-            files::write_directly(temporary.join(OUTCOME), format!("{outcome:#}\n").as_bytes())
-        })
+        let mut outcome = described(plan, wall_seconds);
+        outcome["finished"] = json!(false);
+        outcome["ending"] = json!("error");
+        outcome["message"] = json!(message);
+        self.put(plan, Vec::new(), outcome)
     }
 
-    /// Lets `write` fill a folder, and gives it the plan's name when it is whole.
-    fn put(&self, plan: &Plan, write: impl FnOnce(&Path) -> Result<(), FileError>) -> Result<(), FileError> {
+    /// Fills a folder with the plan, these files and the outcome, and gives it the plan's name when it is whole.
+    fn put(&self, plan: &Plan, files: Vec<(&str, Vec<u8>)>, outcome: Value) -> Result<(), FileError> {
         let target = self.directory(plan);
         let temporary = hold::unfinished(&self.root, &plan.hash);
         let io = |path: &Path, action: &str| {
@@ -237,7 +235,7 @@ impl Store {
             move |error: io::Error| FileError::io(path, &action, &error)
         };
         fs::create_dir_all(&temporary).map_err(io(&temporary, "create"))?;
-        let written = write(&temporary).and_then(|()| {
+        let written = write_files(&temporary, plan, files, outcome).and_then(|()| {
             if target.exists() {
                 fs::remove_dir_all(&target).map_err(io(&target, "replace"))?;
             }
@@ -252,39 +250,31 @@ impl Store {
         }
         written
     }
+}
 
-    fn write_files(
-        &self,
-        directory: &Path,
-        plan: &Plan,
-        simulation: &Simulation,
-        wall_seconds: f64,
-    ) -> Result<(), FileError> {
-        let mut contents = vec![
-            (PLAN, plan.settings.to_toml().into_bytes()),
-            (RECORD, record_bytes(&simulation.trajectory)?),
-        ];
-        if simulation.ending.is_finished() {
-            contents.push((STATE, state_bytes(simulation)?));
-        }
-        let mut checksums = Map::new();
-        for (name, bytes) in &contents {
-            checksums.insert((*name).to_string(), files::sha256_hex(bytes).into());
-            files::write_directly(directory.join(name), bytes)?;
-        }
-        let outcome = outcome(plan, simulation, wall_seconds, checksums);
-        let text = format!("{outcome:#}\n");
-        files::write_directly(directory.join(OUTCOME), text.as_bytes())
+fn write_files(
+    directory: &Path,
+    plan: &Plan,
+    mut contents: Vec<(&str, Vec<u8>)>,
+    mut outcome: Value,
+) -> Result<(), FileError> {
+    contents.insert(0, (PLAN, plan.settings.to_toml().into_bytes()));
+    let mut checksums = Map::new();
+    for (name, bytes) in &contents {
+        checksums.insert((*name).to_string(), files::sha256_hex(bytes).into());
+        files::write_directly(directory.join(name), bytes)?;
     }
+    outcome["checksums"] = Value::Object(checksums);
+    files::write_directly(directory.join(OUTCOME), format!("{outcome:#}\n").as_bytes())
 }
 
 fn message_of(outcome: &Value) -> String {
     outcome["message"].as_str().unwrap_or("unknown").to_string()
 }
 
-fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: Map<String, Value>) -> Value {
+fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Value {
     let effort = simulation.effort;
-    let mut outcome = described(plan, wall_seconds, checksums);
+    let mut outcome = described(plan, wall_seconds);
     outcome["finished"] = json!(simulation.ending.is_finished());
     outcome["ending"] = json!(simulation.ending.name());
     outcome["message"] = json!(simulation.ending.to_string());
@@ -304,8 +294,8 @@ fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64, checksums: M
     outcome
 }
 
-/// What an outcome says of any run, with room for how it ended.
-fn described(plan: &Plan, wall_seconds: f64, checksums: Map<String, Value>) -> Value {
+/// What an outcome says of any run, with room for how it ended and for the checksums.
+fn described(plan: &Plan, wall_seconds: f64) -> Value {
     json!({
         "finished": null,
         "ending": null,
@@ -321,7 +311,7 @@ fn described(plan: &Plan, wall_seconds: f64, checksums: Map<String, Value>) -> V
         "version": env!("CARGO_PKG_VERSION"),
         "engine_revision": ENGINE_REVISION,
         "host": hold::host(),
-        "checksums": checksums,
+        "checksums": null,
     })
 }
 
@@ -360,26 +350,17 @@ fn state_bytes(simulation: &Simulation) -> Result<Vec<u8>, FileError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SMALL_EXPERIMENT;
     use super::super::simulate::simulate;
     use super::*;
     use crate::experiment::Experiment;
-
-    const TEXT: &str = r#"
-seed     = 1
-data     = { kind = "gaussian", dim = 3, samples = 8 }
-augment  = { kind = "isotropic", variance = 0.5, sides = "one" }
-encoder  = { kind = "linear", widths = [3, 3], init = { kind = "gaussian", std = 0.5 } }
-loss     = { kind = "infonce-euclidean" }
-dynamics = { kind = "gd", rate = 0.1, steps = 4 }
-observe  = { times = { kind = "linear", count = 2 }, quantities = ["loss"] }
-"#;
 
     /// What is not flushed can be a name without content after a power failure.
     #[test]
     fn a_run_of_which_a_file_is_empty_is_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().join("records"));
-        let experiment = Experiment::parse("test.toml", folder.path(), TEXT, &[]).unwrap();
+        let experiment = Experiment::parse("test.toml", folder.path(), SMALL_EXPERIMENT, &[]).unwrap();
         let plan = &experiment.plans[0];
         assert_eq!(store.state(plan), State::Missing);
         store.save(plan, &simulate(plan, plan.prepare().unwrap(), &|_| false), 0.0).unwrap();

@@ -53,7 +53,7 @@ pub fn write_summary(experiment: &Experiment, store: &Store) -> Result<(), FileE
         row.extend(scalars.iter().map(|name| number(run.scalars.get(*name).copied())));
         rows.push(row);
     }
-    files::write_atomically(store.root().join("summary.csv"), &files::csv_bytes(rows))
+    files::update(store.root().join("summary.csv"), &files::csv_bytes(rows))
 }
 
 /// What the summary needs of a run.
