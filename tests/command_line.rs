@@ -105,6 +105,35 @@ fn with(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn more_than_a_hundred_thousand_runs_ask_for_yes() {
+    let place = Place::new();
+    // Nothing runs: the file of its samples is missing, which is seen once the number of runs has passed.
+    let many = with("repeats  = 2", "repeats  = 50001").replace(
+        "{ kind = \"gaussian\", dim = 4, samples = 32 }",
+        "{ kind = \"file\", path = \"missing.npy\" }",
+    );
+    place.write("many.toml", &many);
+    place.write(
+        "too_many.toml",
+        many.replace("50001", "100000").replace("[0.5, 3.0]", "{ from = 1, to = 11, count = 11 }"),
+    );
+    let call = |file: &str, more: &[&str]| {
+        let output = place.call(&[&["run", file, "--out", "out"], more].concat());
+        assert_eq!(status(&output), 2, "{}", errors(&output));
+        errors(&output)
+    };
+    assert!(call("many.toml", &[]).contains("are run with `--yes`"));
+    assert!(call("many.toml", &["--yes"]).contains("missing.npy"));
+    assert!(
+        call("many.toml", &["--dry-run"]).contains("missing.npy"),
+        "nothing runs, so it needs no consent"
+    );
+    let shown = call("too_many.toml", &["--yes"]);
+    assert!(shown.contains("1100000 runs; allowed: at most 1000000") && !shown.contains("--yes"), "{shown}");
+    assert_eq!(place.names(), ["many.toml", "too_many.toml"]);
+}
+
+#[test]
 fn a_good_file_is_valid() {
     let place = Place::new();
     place.write("good.toml", GOOD);
@@ -204,7 +233,7 @@ fn bad_keys_and_values_are_refused_with_their_place_and_the_remedy() {
             "more runs than anybody waits for",
             with("repeats  = 2", "repeats  = 100000"),
             "3:12",
-            &["200000 runs", "100000"],
+            &["200000 runs; allowed: at most 100000", "up to 1000000 are run with `--yes`"],
         ),
         (
             "more layers than an archive holds",

@@ -104,6 +104,9 @@ struct Run {
     /// Print the runs and what they may take, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Run also more than 100,000 runs
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     parallel: Parallel,
 }

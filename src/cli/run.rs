@@ -13,7 +13,8 @@ use std::sync::Mutex;
 pub(super) const KEPT: &str = "interrupted; finished runs are kept, and the same command does the others";
 
 pub(super) fn run(arguments: &Run) -> u8 {
-    let mut experiment = match Experiment::read(&arguments.file, &arguments.overrides) {
+    let read = if arguments.yes || arguments.dry_run { Experiment::read_large } else { Experiment::read };
+    let mut experiment = match read(&arguments.file, &arguments.overrides) {
         Ok(experiment) => experiment,
         Err(problem) => return refuse(&problem),
     };

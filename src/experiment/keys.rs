@@ -544,7 +544,7 @@ pub const ROOT: &[Key] = &[
         name: "sweep",
         value: ValueType::Sweep,
         presence: Presence::Optional,
-        about: "Maps key paths to lists; several keys make a grid, lists in its table zip move together",
+        about: "Maps key paths to lists or ranges; several keys make a grid, those in its table zip move together",
     },
     Key {
         name: "figure",

@@ -11,7 +11,7 @@ use crate::loss::{Loss, Reduction};
 use crate::observe::Quantity;
 use crate::seed::Seed;
 pub use crate::settings::Assignment;
-use crate::settings::{Document, Problem, Settings};
+use crate::settings::{CELL_LIMIT, Document, Problem, Settings, UTMOST_CELL_LIMIT, beyond};
 use crate::theory::{Population, ViewCovariances};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -22,9 +22,6 @@ pub const ENGINE_REVISION: u32 = 3;
 
 /// Steps that a flow may attempt where the plan does not say.
 const DEFAULT_MAX_STEPS: u64 = 1_000_000;
-
-/// Most runs of one experiment file.
-const MOST_RUNS: usize = 100_000;
 
 /// Swept values take at most this many bytes of a directory's name, which stays below the usual limit of 255; the hash
 /// tells apart what is cut off.
@@ -172,31 +169,42 @@ pub struct Prepared {
 }
 
 impl Experiment {
-    /// Reads an experiment file, applies `overrides` (each `key=value`), expands its sweep and checks every cell.
+    /// Reads an experiment file, applies `overrides` (each `key=value`), expands its sweep and checks every cell. Refuses more
+    /// than [`CELL_LIMIT`] runs.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Experiment, Problem> {
-        Experiment::of_document(Document::read(path)?, &stem(path), overrides)
+        Experiment::of_document(Document::read(path)?, &stem(path), overrides, CELL_LIMIT)
+    }
+
+    /// As [`Experiment::read`], up to [`UTMOST_CELL_LIMIT`] runs.
+    pub fn read_large(path: &Path, overrides: &[String]) -> Result<Experiment, Problem> {
+        Experiment::of_document(Document::read(path)?, &stem(path), overrides, UTMOST_CELL_LIMIT)
     }
 
     /// As [`Experiment::read`], of a text; relative paths are taken from `folder`.
     pub fn parse(name: &str, folder: &Path, text: &str, overrides: &[String]) -> Result<Experiment, Problem> {
-        Experiment::of_document(Document::parse(name, folder, text)?, &stem(Path::new(name)), overrides)
+        let document = Document::parse(name, folder, text)?;
+        Experiment::of_document(document, &stem(Path::new(name)), overrides, CELL_LIMIT)
     }
 
-    fn of_document(mut document: Document, name: &str, overrides: &[String]) -> Result<Experiment, Problem> {
+    fn of_document(
+        mut document: Document,
+        name: &str,
+        overrides: &[String],
+        limit: usize,
+    ) -> Result<Experiment, Problem> {
         for text in overrides {
             document.set(ROOT, text)?;
         }
         let mut plans = Vec::new();
         let mut head = None;
-        let cells = document.resolve(ROOT)?;
+        let cells = document.resolve(ROOT, limit)?;
         if let Some(first) = cells.first() {
             let runs = cells.len().saturating_mul(first.settings.integer("repeats"));
-            if runs > MOST_RUNS {
-                let message = format!(
-                    "{} cells times repeats are {runs} runs; allowed: at most {MOST_RUNS}",
-                    cells.len()
-                );
-                return Err(first.settings.problem("repeats", message));
+            if runs > limit {
+                let message =
+                    format!("{} cells times repeats are {runs} runs; allowed: at most {limit}", cells.len());
+                let remedy = beyond(limit, "ask for fewer repeats, or split the file");
+                return Err(first.settings.problem("repeats", message).help(remedy));
             }
         }
         for (index, cell) in cells.into_iter().enumerate() {

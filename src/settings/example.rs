@@ -94,7 +94,7 @@ pub(super) fn accepted(text: &str) -> Settings {
 
 /// What is displayed for a text that should be refused, sweep included.
 pub(super) fn refused(text: &str) -> String {
-    match parse(text).and_then(|document| document.resolve(ROOT)) {
+    match parse(text).and_then(|document| document.resolve(ROOT, super::CELL_LIMIT)) {
         Ok(_) => panic!("this was accepted:\n{text}"),
         Err(problem) => problem.to_string(),
     }

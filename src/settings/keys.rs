@@ -162,7 +162,7 @@ impl ValueType {
             ValueType::OneOrMoreOf(kinds) => {
                 format!("a table, or an array of tables, of the kind {}", kind_list(kinds))
             }
-            ValueType::Sweep => "a table of key paths and lists, and a `zip` of such".into(),
+            ValueType::Sweep => "a table of key paths and lists or ranges, and a `zip` of such".into(),
         }
     }
 }

@@ -10,7 +10,11 @@ use std::sync::Arc;
 /// What a key path leads to in the declaration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Target {
-    /// Something that is written as one value.
+    /// A number.
+    Number,
+    /// A whole number.
+    Integer,
+    /// Something else that is written as one value.
     Value,
     /// A table that has keys of its own.
     Table,
@@ -100,8 +104,10 @@ pub(super) fn find(root: &'static [Key], segments: &[&str], place: &Place) -> Re
         let sweep = keys.iter().any(|key| matches!(key.value, ValueType::Sweep));
         target = match (sweep, levels.is_empty()) {
             (true, _) => return Ok(Target::Sweep),
-            (_, true) => Target::Value,
             (_, false) => Target::Table,
+            _ if keys.iter().any(|key| matches!(key.value, ValueType::Number { .. })) => Target::Number,
+            _ if keys.iter().any(|key| matches!(key.value, ValueType::Integer { .. })) => Target::Integer,
+            _ => Target::Value,
         };
         path = joined(&path, segment);
     }

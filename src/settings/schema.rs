@@ -74,7 +74,7 @@ fn value(declared: &ValueType) -> Map<String, Value> {
             let one = json!({ "oneOf": all(kinds) });
             json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
         }
-        // An unquoted dotted key makes a table in the table.
+        // A range is a table, and an unquoted dotted key makes a table in the table.
         ValueType::Sweep => {
             let lists = json!({ "type": ["array", "object"], "minItems": 1 });
             let zip = json!({

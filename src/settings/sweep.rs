@@ -5,15 +5,20 @@ use super::keys::{Key, ValueType};
 use super::paths::{Target, assign, find};
 use super::place::Place;
 use super::problem::{Problem, shortened};
+use super::range::{self, RANGE_FORM};
 use super::resolved::Settings;
 use super::tree::{Entries, Entry, Node, Value, get};
 use super::validate::{joined, suggest};
 use super::write::value_text;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Most cells that a sweep may have.
+/// Most cells that a sweep may have, and most runs of a file, where nobody has said that so many are meant.
 pub const CELL_LIMIT: usize = 100_000;
+
+/// Most cells that a sweep may have, and most runs of a file, at all: their plans take 4 GB.
+pub const UTMOST_CELL_LIMIT: usize = 1_000_000;
 
 /// The key of the sweep whose lists move together. No key of the root may have this name.
 pub(super) const ZIP: &str = "zip";
@@ -53,7 +58,7 @@ struct Column<'a> {
     key: Arc<str>,
     key_place: &'a Place,
     list: &'a Node,
-    values: &'a [Node],
+    values: Cow<'a, [Node]>,
     texts: Vec<Arc<str>>,
     /// The axis of the grid along which it varies: one of its own, or that of the zip.
     axis: usize,
@@ -67,9 +72,9 @@ struct Axis<'a> {
 }
 
 impl Document {
-    /// The cells of the sweep: every combination of the swept values, the first key outermost, in the order of the
-    /// file. The lists of `zip` move together, and count as one key. A file without a sweep has one cell.
-    pub fn expand(&self, root: &'static [Key]) -> Result<Vec<Cell>, Problem> {
+    /// The cells of the sweep, at most `limit`: every combination of the swept values, the first key outermost, in the order
+    /// of the file. The lists of `zip` move together, and count as one key. A file without a sweep has one cell.
+    pub fn expand(&self, root: &'static [Key], limit: usize) -> Result<Vec<Cell>, Problem> {
         let mut columns = Vec::new();
         if let Some(entry) = sweep_name(root).and_then(|name| get(&self.root, name)) {
             let Value::Table(entries) = &entry.node.value else {
@@ -83,11 +88,10 @@ impl Document {
         let mut count = 1_usize;
         for axis in &axes {
             count = count.saturating_mul(axis.length);
-            if count > CELL_LIMIT {
-                let message = format!("with `{}` the sweep has more than {CELL_LIMIT} cells", axis.name);
-                return Err(
-                    Problem::at(axis.place, message).help("sweep fewer keys or values, or split the file")
-                );
+            if count > limit {
+                let message = format!("with `{}` the sweep has more than {limit} cells", axis.name);
+                return Err(Problem::at(axis.place, message)
+                    .help(beyond(limit, "sweep fewer keys or values, or split the file")));
             }
         }
 
@@ -118,13 +122,22 @@ impl Document {
         Ok(cells)
     }
 
-    /// Expands the sweep and validates every cell, so that nothing runs unless everything can.
-    pub fn resolve(&self, root: &'static [Key]) -> Result<Vec<ResolvedCell>, Problem> {
+    /// Expands the sweep to at most `limit` cells and validates every one, so that nothing runs unless everything can.
+    pub fn resolve(&self, root: &'static [Key], limit: usize) -> Result<Vec<ResolvedCell>, Problem> {
         let validated = |cell: Cell| {
             let settings = cell.document.validate(root)?;
             Ok(ResolvedCell { assignments: cell.assignments, settings })
         };
-        self.expand(root)?.into_iter().map(validated).collect()
+        self.expand(root, limit)?.into_iter().map(validated).collect()
+    }
+}
+
+/// What to do where a limit on cells or runs is exceeded.
+pub fn beyond(limit: usize, remedy: &str) -> String {
+    if limit < UTMOST_CELL_LIMIT {
+        format!("{remedy}; up to {UTMOST_CELL_LIMIT} are run with `--yes`")
+    } else {
+        remedy.to_string()
     }
 }
 
@@ -193,14 +206,17 @@ fn read_columns<'a>(
             return Err(Problem::at(&entry.key_place, message));
         }
         let values = match &entry.node.value {
-            Value::List(values) => values,
+            Value::List(values) => Cow::Borrowed(values.as_slice()),
             Value::Table(inner) if target == Target::Table => {
                 read_columns(root, &key, inner, zip, columns)?;
                 continue;
             }
+            Value::Table(range) => Cow::Owned(range::values(&key, range, &entry.node.place, target)?),
             _ => {
-                let message =
-                    format!("the sweep of `{key}` cannot be {}; allowed: a list", entry.node.described());
+                let found = entry.node.described();
+                let message = format!(
+                    "the sweep of `{key}` cannot be {found}; allowed: a list, or for numbers a range such as {RANGE_FORM}"
+                );
                 return Err(Problem::at(&entry.node.place, message));
             }
         };
@@ -223,8 +239,8 @@ fn read_columns<'a>(
             key: key.as_str().into(),
             key_place: &entry.key_place,
             list: &entry.node,
-            values,
             texts: values.iter().map(|value| value_text(value).into()).collect(),
+            values,
             axis: zip.unwrap_or_else(|| next_axis(columns)),
         };
         // In a zip a single list may repeat a value, as long as not all the others repeat theirs along with it.
@@ -324,10 +340,10 @@ fn identity(column: &Column<'_>, at: usize) -> String {
 /// zip that is left without keys goes too.
 pub(super) fn forget_swept(root: &'static [Key], entries: &mut Entries, path: &str) {
     if let Some(swept) = swept_mut(root, entries) {
-        forget_in("", swept, path);
+        forget_in(root, "", swept, path);
         if let Some(zipped) = zipped_mut(swept) {
-            forget_in("", zipped, path);
-            if key_paths("", zipped).is_empty() {
+            forget_in(root, "", zipped, path);
+            if key_paths(root, "", zipped).is_empty() {
                 swept.retain(|entry| entry.key != ZIP);
             }
         }
@@ -337,7 +353,7 @@ pub(super) fn forget_swept(root: &'static [Key], entries: &mut Entries, path: &s
 /// Takes the zip out of the sweep, together with other lists for the keys of `zip`, which is to replace it.
 pub(super) fn forget_zip(root: &'static [Key], entries: &mut Entries, zip: &Node) {
     if let Value::Table(zipped) = &zip.value {
-        for path in key_paths("", zipped) {
+        for path in key_paths(root, "", zipped) {
             forget_swept(root, entries, &path);
         }
     }
@@ -364,27 +380,38 @@ fn table_mut(entry: &mut Arc<Entry>) -> Option<&mut Entries> {
     }
 }
 
-/// The key paths that have a value in a table of the sweep, in whichever form they are written there.
-fn key_paths(prefix: &str, swept: &Entries) -> Vec<String> {
+/// The key paths that have values in a table of the sweep, in whichever form they are written there.
+fn key_paths(root: &'static [Key], prefix: &str, swept: &Entries) -> Vec<String> {
     let mut paths = Vec::new();
     for entry in swept {
         let path = joined(prefix, &entry.key);
         match &entry.node.value {
-            Value::Table(inner) => paths.extend(key_paths(&path, inner)),
+            Value::Table(inner) if !is_range(root, &path, entry) => {
+                paths.extend(key_paths(root, &path, inner));
+            }
             _ => paths.push(path),
         }
     }
     paths
 }
 
-fn forget_in(prefix: &str, swept: &mut Entries, path: &str) {
+fn forget_in(root: &'static [Key], prefix: &str, swept: &mut Entries, path: &str) {
     swept.retain(|entry| joined(prefix, &entry.key) != path);
     for entry in swept {
         let prefix = joined(prefix, &entry.key);
+        if is_range(root, &prefix, entry) {
+            continue;
+        }
         if let Value::Table(inner) = &mut Arc::make_mut(entry).node.value {
-            forget_in(&prefix, inner, path);
+            forget_in(root, &prefix, inner, path);
         }
     }
+}
+
+/// Whether a table in the sweep holds the values of one key, and not keys within it.
+fn is_range(root: &'static [Key], path: &str, entry: &Entry) -> bool {
+    let segments: Vec<&str> = path.split('.').collect();
+    find(root, &segments, &entry.key_place).is_ok_and(|target| target != Target::Table)
 }
 
 #[cfg(test)]
@@ -397,7 +424,9 @@ mod tests {
     }
 
     fn resolved(text: &str) -> Vec<ResolvedCell> {
-        parse(text).and_then(|document| document.resolve(ROOT)).unwrap_or_else(|problem| panic!("{problem}"))
+        parse(text)
+            .and_then(|document| document.resolve(ROOT, CELL_LIMIT))
+            .unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     fn names(cells: &[ResolvedCell]) -> Vec<String> {
@@ -513,11 +542,6 @@ mod tests {
         assert_refused("{ seed = 3 }", 18, &["the sweep of `seed` cannot be the integer 3; allowed: a list"]);
         assert_refused("{ seed = [] }", 18, &["the sweep of `seed` is empty"]);
         assert_refused("{ \"augment.variance\" = [1, 1.0] }", 36, &["1.0 stands twice"]);
-        assert_refused(
-            "{ \"augment.variance\" = { from = 1, to = 2 } }",
-            32,
-            &["cannot be a table; allowed: a list"],
-        );
     }
 
     #[test]
@@ -566,7 +590,7 @@ mod tests {
         let list = format!("{:?}", (1..=10).collect::<Vec<_>>());
         let keys = ["seed", "data.dim", "data.samples", "augment.block", "augment.variance"];
         let lines: Vec<String> = keys.iter().map(|key| format!("\"{key}\" = {list}")).collect();
-        let cells = parse(&with(&format!("{{ {} }}", lines.join(", "))))?.expand(ROOT)?;
+        let cells = parse(&with(&format!("{{ {} }}", lines.join(", "))))?.expand(ROOT, CELL_LIMIT)?;
         assert_eq!(cells.len(), CELL_LIMIT);
         let last = cells[CELL_LIMIT - 1].document.validate(ROOT)?;
         assert_eq!((last.integer("seed"), last.table("augment").number("variance")), (10, 10.0));
@@ -581,13 +605,13 @@ mod tests {
         ] {
             let mut document = parse(&with(form))?;
             document.set(ROOT, "augment.variance=5")?;
-            let cells = document.resolve(ROOT)?;
+            let cells = document.resolve(ROOT, CELL_LIMIT)?;
             assert_eq!(names(&cells), ["seed=1", "seed=2"]);
             assert_eq!(cells[0].settings.table("augment").number("variance"), 5.0);
             document.set(ROOT, "sweep.seed=[7]")?;
-            assert_eq!(names(&document.resolve(ROOT)?), ["seed=7"]);
+            assert_eq!(names(&document.resolve(ROOT, CELL_LIMIT)?), ["seed=7"]);
             document.set(ROOT, "sweep={}")?;
-            assert_eq!(names(&document.resolve(ROOT)?), [""]);
+            assert_eq!(names(&document.resolve(ROOT, CELL_LIMIT)?), [""]);
         }
         Ok(())
     }
@@ -754,7 +778,7 @@ mod tests {
                 "{{ seed = {others}, zip = {{ \"data.samples\" = {zipped}, \"augment.variance\" = {zipped} }} }}"
             )
         };
-        assert_eq!(parse(&with(&sweep(1000, 100)))?.expand(ROOT)?.len(), CELL_LIMIT);
+        assert_eq!(parse(&with(&sweep(1000, 100)))?.expand(ROOT, CELL_LIMIT)?.len(), CELL_LIMIT);
         let shown = refused(&with(&sweep(1001, 100)));
         assert!(shown.contains("with `zip` the sweep has more than 100000 cells"), "{shown}");
         Ok(())
@@ -772,7 +796,7 @@ mod tests {
                 for text in sets {
                     document.set(ROOT, text)?;
                 }
-                Ok::<_, Problem>(names(&document.resolve(ROOT)?))
+                Ok::<_, Problem>(names(&document.resolve(ROOT, CELL_LIMIT)?))
             };
             assert_eq!(after(&["augment.variance=5"])?, ["seed=1 data.samples=9", "seed=2 data.samples=9"]);
             assert_eq!(after(&["augment.variance=5", "seed=3"])?, ["data.samples=9"], "the zip is gone");
@@ -799,14 +823,14 @@ mod tests {
         let mut twice =
             parse(&with("{ zip = { seed = [1, 2, 2], \"augment.variance\" = [1.0, 2.0, 3.0] } }"))?;
         twice.set(ROOT, "augment.variance=5")?;
-        let shown = twice.resolve(ROOT).map(|_| ()).expect_err("refused").to_string();
+        let shown = twice.resolve(ROOT, CELL_LIMIT).map(|_| ()).expect_err("refused").to_string();
         assert!(shown.starts_with("a.toml:6:33: error: 2 stands twice in the sweep of `seed`"), "{shown}");
         assert!(shown.contains("if --set took a key out of `zip`, shorten the others"), "{shown}");
         twice.set(ROOT, "sweep.zip.seed=[1, 2]")?;
-        assert_eq!(names(&twice.resolve(ROOT)?), ["seed=1", "seed=2"]);
+        assert_eq!(names(&twice.resolve(ROOT, CELL_LIMIT)?), ["seed=1", "seed=2"]);
         let mut without = parse(GOOD)?;
         without.set(ROOT, "sweep.zip.seed=[1, 2]")?;
-        assert_eq!(names(&without.resolve(ROOT)?), ["seed=1", "seed=2"]);
+        assert_eq!(names(&without.resolve(ROOT, CELL_LIMIT)?), ["seed=1", "seed=2"]);
         Ok(())
     }
 
@@ -822,7 +846,7 @@ mod tests {
             ("zip.seed=[1]", "unknown key `zip`"),
         ] {
             let mut document = file.clone();
-            let result = document.set(ROOT, text).and_then(|()| document.resolve(ROOT));
+            let result = document.set(ROOT, text).and_then(|()| document.resolve(ROOT, CELL_LIMIT));
             let shown = result.map(|_| ()).expect_err("refused").to_string();
             assert!(shown.starts_with(&format!("a.toml: --set {text}: error: ")), "{shown}");
             assert!(shown.contains(said), "{said:?} is not in:\n{shown}");

@@ -87,12 +87,22 @@ impl Node {
         Node { place: place.clone(), value }
     }
 
+    /// A number as it is written; as it came out, where it stands for one of a range.
+    pub fn given(&self) -> String {
+        let text = self.place.text();
+        match self.value {
+            Value::Integer(integer) if text.starts_with(['{', '[']) => integer.to_string(),
+            Value::Float(float) if text.starts_with(['{', '[']) => format!("{float:?}"),
+            _ => shortened(text),
+        }
+    }
+
     /// What it is, in TOML's words and with the value where it is short: `the string "abc"`.
     pub fn described(&self) -> String {
         match &self.value {
             Value::Text(text) => format!("the string \"{}\"", shortened(text)),
-            Value::Integer(_) | Value::Huge => format!("the integer {}", shortened(self.place.text())),
-            Value::Float(_) => format!("the float {}", shortened(self.place.text())),
+            Value::Integer(_) | Value::Huge => format!("the integer {}", self.given()),
+            Value::Float(_) => format!("the float {}", self.given()),
             Value::Flag(flag) => format!("the boolean {flag}"),
             Value::Moment => format!("the date or time {}", shortened(self.place.text())),
             Value::List(items) => format!("an array of {}", items.len()),

@@ -19,6 +19,16 @@ impl Document {
     }
 }
 
+/// Checks one table without paths against its declaration and fills in the defaults. `path` names it in errors.
+pub(super) fn table(
+    path: &str,
+    entries: &Entries,
+    place: &Place,
+    keys: &'static [Key],
+) -> Result<Settings, Problem> {
+    Reader { folder: Path::new("/") }.table(path, entries, place, keys, None)
+}
+
 /// Mistakes in a declaration itself: names that occur twice, defaults that the declared type refuses. Empty where
 /// there are none; for a test of the declarations.
 pub fn declaration_faults(root: &'static [Key]) -> Vec<String> {
@@ -269,7 +279,7 @@ fn wrong_type(name: &str, node: &Node, declared: &ValueType) -> Problem {
 }
 
 fn out_of_range(name: &str, node: &Node, declared: &ValueType) -> Problem {
-    let given = shortened(node.place.text());
+    let given = node.given();
     Problem::at(
         &node.place,
         format!("{} = {given} is refused; allowed: {}", quoted(name), declared.allowed()),
