@@ -7,8 +7,10 @@ mod progress;
 mod reproduce;
 mod run;
 mod status;
+mod submit;
 mod verify;
 
+use crate::experiment::{SlurmRequest, slurm_word};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -101,6 +103,9 @@ struct Run {
     /// Do the I-th of N parts of the runs, counted from 0 [default: from SLURM_ARRAY_TASK_ID and _COUNT where they are set]
     #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
     shard: Option<Shard>,
+    /// Do only the runs that FILE names, one directory of results a line
+    #[arg(long, value_name = "FILE", conflicts_with = "shard")]
+    only: Option<PathBuf>,
     /// Print the runs and what they may take, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -109,6 +114,46 @@ struct Run {
     yes: bool,
     #[command(flatten)]
     parallel: Parallel,
+    /// Hand the missing runs to a cluster, as arrays of tasks, instead of doing them here; again: what is missing then
+    #[arg(long, value_name = "CLUSTER", value_parser = ["slurm"], conflicts_with_all = ["shard", "only", "jobs"])]
+    submit: Option<String>,
+    #[command(flatten)]
+    slurm: SlurmFlags,
+}
+
+/// What a task asks of the cluster, where the table `slurm` of the experiment file does not say so or something else.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --submit slurm")]
+struct SlurmFlags {
+    /// Partition [default: `partition` in the file's table `slurm`, or the cluster's]
+    #[arg(long, value_name = "NAME", requires = "submit", value_parser = slurm_word)]
+    partition: Option<String>,
+    /// Time limit of a task, such as 04:00:00 [default: `time` in that table, or the partition's]
+    #[arg(long, value_name = "TIME", requires = "submit", value_parser = slurm_word)]
+    time: Option<String>,
+    /// Memory of a task, such as 4G [default: `memory` in that table, or the cluster's]
+    #[arg(long, value_name = "SIZE", requires = "submit", value_parser = slurm_word)]
+    memory: Option<String>,
+    /// Cores of a task, and its runs at a time [default: `cpus` in that table, or 1]
+    #[arg(long, value_name = "N", requires = "submit", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    cpus: Option<u16>,
+    /// Tasks that share the runs [default: `tasks` in that table, or 32 and no more than are of use]
+    #[arg(long, value_name = "N", requires = "submit", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    tasks: Option<u32>,
+}
+
+impl SlurmFlags {
+    /// What is asked for by flags or else by the experiment file.
+    fn over(&self, file: &SlurmRequest) -> SlurmRequest {
+        SlurmRequest {
+            partition: self.partition.clone().or_else(|| file.partition.clone()),
+            time: self.time.clone().or_else(|| file.time.clone()),
+            memory: self.memory.clone().or_else(|| file.memory.clone()),
+            cpus: self.cpus.map(usize::from).or(file.cpus),
+            tasks: self.tasks.map(|tasks| tasks as usize).or(file.tasks),
+            options: file.options.clone(),
+        }
+    }
 }
 
 /// One of several parts of the runs of an experiment.
@@ -208,6 +253,11 @@ pub fn main() -> ExitCode {
         Verb::List(arguments) => list::list(arguments.topic.as_deref()),
     };
     ExitCode::from(status)
+}
+
+/// So many of something that has a plural with an s.
+fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A time for people, rounded to what an estimate is worth.

@@ -1,11 +1,13 @@
 //! `contraflow run FILE`: every cell of an experiment file.
 
 use super::progress::Progress;
+use super::submit::submit;
 use super::verify::check_claims;
 use super::{DONE, FAILED, INTERRUPTED, Run, Shard, duration, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
 use crate::run::{self, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -25,7 +27,12 @@ pub(super) fn run(arguments: &Run) -> u8 {
     let store = Store::new(out);
     // All of its runs, whatever part this call does.
     let planned = PlannedRuns::of(&experiment);
-    keep_shard(&mut experiment, arguments);
+    if arguments.submit.is_some() {
+        return submit(arguments, &experiment, &store, &planned);
+    }
+    if let Err(message) = keep_part(&mut experiment, arguments) {
+        return refuse(&message);
+    }
     if arguments.dry_run {
         return match experiment.check_files() {
             Ok(()) => dry_run(&experiment, &store, arguments.parallel.jobs()),
@@ -57,15 +64,28 @@ pub(super) fn run(arguments: &Run) -> u8 {
     status(tally)
 }
 
-/// Leaves of the plans those of the shard that was asked for, or that this task of a Slurm array is.
-fn keep_shard(experiment: &mut Experiment, arguments: &Run) {
+/// Leaves of the plans those that were asked for: by a list, as a shard, or as a task of a Slurm array.
+fn keep_part(experiment: &mut Experiment, arguments: &Run) -> Result<(), String> {
+    if let Some(list) = &arguments.only {
+        let names = run::names_in(list).map_err(|error| format!("error: {error}"))?;
+        let mut names: HashSet<String> = names.into_iter().collect();
+        experiment.plans.retain(|plan| names.remove(&plan.directory_name()));
+        let Some(unknown) = names.iter().min() else { return Ok(()) };
+        return Err(format!(
+            "error: {}: {unknown} is not a run of {}; allowed: names of its runs, as --dry-run prints them; if the \
+             experiment, the overrides or the program have changed since the list was written, write it anew",
+            list.display(),
+            arguments.file.display()
+        ));
+    }
     let shard = arguments.shard.or_else(|| Shard::of_slurm(|name| std::env::var(name).ok()));
-    let Some(Shard { index, count }) = shard else { return };
+    let Some(Shard { index, count }) = shard else { return Ok(()) };
     let mut number = 0;
     experiment.plans.retain(|_| {
         number += 1;
         (number - 1) % count == index
     });
+    Ok(())
 }
 
 /// Prints the runs and what they may take.
@@ -73,17 +93,26 @@ fn dry_run(experiment: &Experiment, store: &Store, jobs: usize) -> u8 {
     for plan in &experiment.plans {
         print_line(&store.directory(plan).display().to_string());
     }
-    let Estimate { present, left, core_seconds, is_measured, bytes } = store.estimate(experiment);
+    let estimate = store.estimate(experiment);
+    let Estimate { present, left, bytes, .. } = estimate;
     let workers = jobs.min(left).max(1);
-    let sure =
-        if is_measured { "by the runs that are there" } else { "which may be wrong by a factor of ten" };
+    let (time, sure) = estimated(&estimate, workers);
     print_line(&format!(
-        "{} runs, {present} done; {left} to do: {} on {workers} cores, {sure}; about {:.1} MB",
+        "{} runs, {present} done; {left} to do: {time} on {workers} cores, {sure}; about {:.1} MB",
         experiment.plans.len(),
-        duration(core_seconds / workers as f64),
         1e-6 * bytes
     ));
     DONE
+}
+
+/// How long what is left may take so many cores, and how far that can be trusted.
+pub(super) fn estimated(estimate: &Estimate, workers: usize) -> (String, &'static str) {
+    let sure = if estimate.is_measured {
+        "by the runs that are there"
+    } else {
+        "which may be wrong by a factor of ten"
+    };
+    (duration(estimate.core_seconds / workers.max(1) as f64), sure)
 }
 
 /// The exit status of a call that ran plans.

@@ -2,15 +2,17 @@
 
 use super::{DONE, Status, duration, print_line, refuse};
 use crate::run::{Holder, Overview, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Runs that are named of each kind; the rest is counted.
 const NAMED: usize = 10;
 
 pub(super) fn status(arguments: &Status) -> u8 {
-    match Store::new(&arguments.dir).overview() {
+    let store = Store::new(&arguments.dir);
+    match store.overview() {
         Ok(overview) => {
             lines(&overview).iter().for_each(|line| print_line(line));
+            queue_lines(&store, &overview).iter().for_each(|line| print_line(line));
             DONE
         }
         Err(error) => refuse(&format!("error: {error}")),
@@ -47,6 +49,37 @@ fn lines(overview: &Overview) -> Vec<String> {
     if !failed.is_empty() {
         lines.push("failed runs are done again with `contraflow run --retry`".to_string());
     }
+    lines
+}
+
+/// What a cluster's queue holds for the store; nothing where nothing was ever submitted.
+fn queue_lines(store: &Store, overview: &Overview) -> Vec<String> {
+    let left = overview.running.len() + overview.missing.len();
+    let queue = match store.slurm_queue() {
+        Ok(queue) => queue,
+        Err(error) => return vec![format!("Slurm: unknown: {error}")],
+    };
+    if !store.has_submissions() || (queue.is_empty() && left == 0) {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    list(
+        &mut lines,
+        "Slurm",
+        queue.iter().map(|queued| {
+            let states: Vec<_> =
+                queued.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            format!("job {}: of {} tasks {}", queued.job.id, queued.job.tasks, states.join(", "))
+        }),
+    );
+    let runs: HashSet<&str> = queue.iter().flat_map(|queued| &queued.runs).map(String::as_str).collect();
+    let forgotten = overview.missing.iter().filter(|(name, _)| !runs.contains(name.as_str())).count();
+    lines.push(match forgotten {
+        0 => "Slurm: tasks in the queue are for all missing runs".to_string(),
+        _ => format!(
+            "Slurm: no task in the queue is for {forgotten} of the missing runs; `contraflow run … --submit slurm` submits them"
+        ),
+    });
     lines
 }
 

@@ -1,5 +1,6 @@
 //! The keys of an experiment file. Kinds are declared where their concept lives; this is how they fit together.
 
+use super::slurm::SLURM;
 use crate::settings::{Constant, Key, Kind, Presence, ValueType};
 use crate::{augment, data, encoder, loss, observe};
 
@@ -551,5 +552,11 @@ pub const ROOT: &[Key] = &[
         value: ValueType::OneOrMoreOf(FIGURES),
         presence: Presence::Optional,
         about: "What to draw",
+    },
+    Key {
+        name: "slurm",
+        value: ValueType::Keys(SLURM),
+        presence: Presence::Optional,
+        about: "What a task asks of a Slurm cluster, for `contraflow run --submit slurm`",
     },
 ];

@@ -3,8 +3,10 @@
 mod figures;
 mod keys;
 mod plan;
+mod slurm;
 
 pub use keys::{DYNAMICS, FIGURES, ROOT, TIMES};
 pub use plan::{
     Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Plan, Prepared, Source, slug,
 };
+pub use slurm::{SlurmRequest, slurm_word};

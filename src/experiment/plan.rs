@@ -2,6 +2,7 @@
 
 use super::figures;
 use super::keys::ROOT;
+use super::slurm::SlurmRequest;
 use crate::augment::Augmentation;
 use crate::data::Dataset;
 use crate::dynamics::{Method, Recording, RecordingError, RosenbrockMethod};
@@ -45,6 +46,8 @@ pub struct Experiment {
     pub figures: Vec<Settings>,
     /// Repeats a cell.
     pub repeats: usize,
+    /// What its tasks ask of a Slurm cluster.
+    pub slurm: SlurmRequest,
     /// All plans, cell by cell, the repeats of a cell one after the other.
     pub plans: Vec<Plan>,
 }
@@ -212,8 +215,8 @@ impl Experiment {
             check_figures(&cell.settings, &cell.assignments)?;
             let head = head.get_or_insert_with(|| cell.settings.clone());
             let (first, repeats) = (cell.settings.integer_u64("first_repeat"), head.integer_u64("repeats"));
-            // A plan is one run; figures over a sweep would have nothing to stand on in its file.
-            let alone = cell.settings.without("figure");
+            // A plan is one run; figures over a sweep would have nothing to stand on in its file, and no machine changes it.
+            let alone = cell.settings.without("figure").without("slurm");
             for repeat in first..first + repeats {
                 let settings = alone.with_integer("repeats", 1).with_integer("first_repeat", repeat);
                 plans.push(Plan {
@@ -232,6 +235,7 @@ impl Experiment {
             reproduce: head.flag("reproduce"),
             claims: head.optional_texts("claims").unwrap_or_default().to_vec(),
             figures: head.tables("figure").to_vec(),
+            slurm: SlurmRequest::of(&head)?,
             repeats: head.integer("repeats"),
             plans,
         };

@@ -10,7 +10,9 @@ mod prediction;
 mod schedule;
 mod shown;
 mod simulate;
+mod slurm;
 mod store;
+mod submission;
 mod summary;
 
 pub use checkpoint::{Remarks, RunCheckpoint, Standing};
@@ -21,7 +23,9 @@ pub use overview::{Estimate, Overview, PlannedRuns};
 pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Pause, Simulation, simulate, simulate_from};
+pub use slurm::SlurmError;
 pub use store::{State, Store, StoredRun};
+pub use submission::{QueuedJob, SlurmJob, Submission, SubmitError, names_in};
 pub use summary::{Band, write_summary};
 
 /// For tests: a run of a few steps.

@@ -24,7 +24,7 @@ pub const UTMOST_CELL_LIMIT: usize = 1_000_000;
 pub(super) const ZIP: &str = "zip";
 
 /// Keys of the root that describe the experiment as a whole, and so are the same in all its cells.
-const NOT_SWEPT: [&str; 5] = ["title", "claims", "reproduce", "repeats", "figure"];
+const NOT_SWEPT: [&str; 6] = ["title", "claims", "reproduce", "repeats", "figure", "slurm"];
 
 /// A swept key and the value that one cell has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
