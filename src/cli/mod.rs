@@ -2,6 +2,7 @@
 
 mod check;
 mod embedded;
+mod export;
 mod list;
 mod progress;
 mod reproduce;
@@ -35,6 +36,8 @@ enum Verb {
     Run(Run),
     /// Tell how the runs of a folder stand: done, running, failed and why, missing, time left
     Status(Status),
+    /// Write the results of a folder to one file for other programs: trajectories, or a table of final values
+    Export(Export),
     /// Check an experiment file without running it
     Check(Check),
     /// Print the JSON Schema of experiment files, for editors
@@ -191,6 +194,25 @@ struct Status {
 }
 
 #[derive(Debug, Args)]
+struct Export {
+    /// The folder that `contraflow run` writes its results to
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// csv, npz (NumPy), or parquet (in a build with the feature `parquet`)
+    #[arg(long, value_name = "FORMAT", default_value = "csv", value_parser = ["csv", "npz", "parquet"])]
+    format: String,
+    /// trajectories: a row a run and recorded time; summary: a row a run; aggregates: a row a cell and quantity, over repeats
+    #[arg(long, value_name = "TABLE", default_value = "trajectories", value_parser = ["trajectories", "summary", "aggregates"])]
+    table: String,
+    /// Of trajectories, an array to export, such as sigma_end_to_end; may be given more than once [default: all]
+    #[arg(long = "array", value_name = "NAME")]
+    arrays: Vec<String>,
+    /// The file to write [default: DIR/TABLE.FORMAT]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Check {
     /// The experiment file
     #[arg(value_name = "FILE")]
@@ -245,6 +267,7 @@ pub fn main() -> ExitCode {
         Verb::Verify(arguments) => verify::verify(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::status(&arguments),
+        Verb::Export(arguments) => export::export(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Schema => {
             print_line(&format!("{:#}", crate::settings::json_schema(crate::experiment::ROOT)));

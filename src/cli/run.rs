@@ -173,10 +173,10 @@ pub(super) fn run_missing(
     let results = Mutex::new(results);
     let report = |task: usize, event: Event<'_>| progress.report(tasks[task].experiment(), &event);
     let ended = |task: usize, ended: Result<Tally, FileError>| {
-        let (index, Work { experiment, store, planned }) = (indices[task], work[indices[task]]);
+        let (index, Work { store, planned, .. }) = (indices[task], work[indices[task]]);
         let ended = ended.and_then(|tally| {
-            if planned.is_some() {
-                run::write_summary(experiment, store)?;
+            if let Some(planned) = planned {
+                run::write_tables(store, planned)?;
             }
             Ok(tally)
         });

@@ -11,6 +11,10 @@ mod error;
 mod idx;
 mod npy;
 mod npz;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod stream;
+mod table;
 mod write;
 
 pub use csv::{csv_bytes, read_csv};
@@ -18,6 +22,8 @@ pub use error::{FileError, Place};
 pub use idx::read_idx;
 pub use npy::read_npy;
 pub use npz::{NpzArray, NpzValues, npz_bytes, read_npz, write_npz};
+pub use stream::{TableFormat, write_table};
+pub use table::{Column, Table};
 pub use write::{checksum, flush_file_system, sha256_hex, update, write_atomically, write_directly};
 
 use error::Source;

@@ -246,6 +246,8 @@ pub enum NpzValues<'a> {
     I64(&'a [i64]),
     /// 8-byte unsigned integers.
     U64(&'a [u64]),
+    /// Texts, padded with zeros to the longest; none may end in a zero character, which cannot be told from padding.
+    Texts(&'a [String]),
 }
 
 /// An array to be written, in C order.
@@ -273,13 +275,30 @@ impl<'a> NpzArray<'a> {
         NpzArray { shape, values: NpzValues::U64(values) }
     }
 
+    /// An array of texts; `values` in C order, as many as the product of `shape`.
+    pub fn texts(shape: &'a [usize], values: &'a [String]) -> Self {
+        NpzArray { shape, values: NpzValues::Texts(values) }
+    }
+
     /// The array as an `.npy` file.
     fn bytes(&self) -> Vec<u8> {
         match self.values {
             NpzValues::F64(v) => self.with_data("<f8", v.iter().map(|v| v.to_le_bytes())),
             NpzValues::I64(v) => self.with_data("<i8", v.iter().map(|v| v.to_le_bytes())),
             NpzValues::U64(v) => self.with_data("<u8", v.iter().map(|v| v.to_le_bytes())),
+            NpzValues::Texts(v) => self.with_texts(v),
         }
+    }
+
+    /// Characters of four bytes, as NumPy has them.
+    fn with_texts(&self, texts: &[String]) -> Vec<u8> {
+        let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
+        let mut bytes = header_bytes(&format!("<U{longest}"), self.shape);
+        for text in texts {
+            let padded = text.chars().map(u32::from).chain(std::iter::repeat(0));
+            bytes.extend(padded.take(longest).flat_map(u32::to_le_bytes));
+        }
+        bytes
     }
 
     fn with_data(&self, descr: &str, data: impl ExactSizeIterator<Item = [u8; 8]>) -> Vec<u8> {
@@ -294,6 +313,7 @@ impl<'a> NpzArray<'a> {
             NpzValues::F64(v) => v.len(),
             NpzValues::I64(v) => v.len(),
             NpzValues::U64(v) => v.len(),
+            NpzValues::Texts(v) => v.len(),
         }
     }
 }

@@ -20,6 +20,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The folder is missing, full or not writable; `path` is a folder.
 pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     let path = path.as_ref();
+    replace(path, |file| file.write_all(bytes).map_err(|e| FileError::io(path, "write", &e)))
+}
+
+/// As [`write_atomically`], of what `write` puts into the new file.
+pub(super) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), FileError>,
+) -> Result<(), FileError> {
     let Some(name) = path.file_name() else {
         let remedy = "add a file name to the path";
         return Err(FileError::new(path, Place::Whole, "no file name", "the path of a file", remedy));
@@ -31,11 +39,10 @@ pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), File
     let failed = |action: &str, e: &std::io::Error| FileError::io(path, action, e);
     let (temporary, mut file) =
         create_beside(folder).map_err(|e| failed("create a temporary file beside it", &e))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = write(&mut file).and_then(|()| file.sync_all().map_err(|e| failed("write", &e)));
     drop(file);
-    let done = written
-        .map_err(|e| failed("write", &e))
-        .and_then(|()| fs::rename(&temporary, folder.join(name)).map_err(|e| failed("replace", &e)));
+    let done =
+        written.and_then(|()| fs::rename(&temporary, folder.join(name)).map_err(|e| failed("replace", &e)));
     if done.is_err() {
         // The first failure is the one to report; there is nothing more to do about a second.
         let _ = fs::remove_file(&temporary);

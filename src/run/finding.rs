@@ -1,8 +1,8 @@
 //! What a figure shows, in numbers: the rows of the table that `reproduce` prints.
 
 use super::shown::{Shown, recorded};
+use super::statistics::Band;
 use super::store::StoredRun;
-use super::summary::Band;
 use crate::experiment::Plan;
 use crate::settings::Settings;
 

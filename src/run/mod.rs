@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod cost;
+mod export;
 mod finding;
 mod hold;
 mod overview;
@@ -11,12 +12,14 @@ mod schedule;
 mod shown;
 mod simulate;
 mod slurm;
+mod statistics;
 mod store;
 mod submission;
 mod summary;
 
 pub use checkpoint::{Remarks, RunCheckpoint, Standing};
 pub use cost::cost;
+pub use export::{ExportFormat, Exported, ExportedTable, export};
 pub use finding::{figure_array, finding, spectrum_name};
 pub use hold::Holder;
 pub use overview::{Estimate, Overview, PlannedRuns};
@@ -24,9 +27,10 @@ pub use schedule::{Event, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Pause, Simulation, simulate, simulate_from};
 pub use slurm::SlurmError;
+pub use statistics::Band;
 pub use store::{State, Store, StoredRun};
 pub use submission::{QueuedJob, SlurmJob, Submission, SubmitError, names_in};
-pub use summary::{Band, write_summary};
+pub use summary::write_tables;
 
 /// For tests: a run of a few steps.
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::cost::cost;
 use super::hold::{Holder, holders};
 use super::store::{Glance, Store};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Plan};
 use crate::files::{self, FileError, Place};
 use serde_json::{Value, json};
 use std::fs;
@@ -33,52 +33,81 @@ pub struct Overview {
 }
 
 /// The list of all runs that an experiment asks for, whatever part of them is done at a time.
-#[derive(Clone, Debug)]
-pub struct PlannedRuns(String);
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedRuns {
+    /// The experiment's name.
+    pub(super) experiment: String,
+    pub(super) runs: Vec<Planned>,
+}
+
+/// One run in that list.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Planned {
+    pub(super) directory: String,
+    hash: String,
+    cost: f64,
+    /// Index of its cell in the sweep: repeats of a cell belong together.
+    pub(super) cell: usize,
+}
 
 impl PlannedRuns {
     /// Those of `experiment`.
     pub fn of(experiment: &Experiment) -> PlannedRuns {
-        let plans: Vec<Value> = experiment
-            .plans
-            .iter()
-            .map(|plan| json!([plan.directory_name(), plan.hash, cost(plan)]))
-            .collect();
-        PlannedRuns(format!("{}\n", json!({ "experiment": experiment.name, "plans": plans })))
+        let planned = |plan: &Plan| Planned {
+            directory: plan.directory_name(),
+            hash: plan.hash.clone(),
+            cost: cost(plan),
+            cell: plan.cell,
+        };
+        PlannedRuns {
+            experiment: experiment.name.clone(),
+            runs: experiment.plans.iter().map(planned).collect(),
+        }
     }
-}
 
-/// One run in that list.
-struct Planned {
-    directory: String,
-    hash: String,
-    cost: f64,
-}
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
 
-impl Planned {
-    /// The experiment's name and its runs.
-    fn parse(text: &str) -> Option<(String, Vec<Planned>)> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    fn to_text(&self) -> String {
+        let plan = |Planned { directory, hash, cost, cell }: &Planned| json!([directory, hash, cost, cell]);
+        let plans: Vec<Value> = self.runs.iter().map(plan).collect();
+        format!("{}\n", json!({ "experiment": self.experiment, "plans": plans }))
+    }
+
+    fn parse(text: &str) -> Option<PlannedRuns> {
         let planned: Value = serde_json::from_str(text).ok()?;
         let text = |value: &Value| value.as_str().map(String::from);
         let plan = |plan: &Value| {
-            Some(Planned { directory: text(&plan[0])?, hash: text(&plan[1])?, cost: plan[2].as_f64()? })
+            Some(Planned {
+                directory: text(&plan[0])?,
+                hash: text(&plan[1])?,
+                cost: plan[2].as_f64()?,
+                cell: usize::try_from(plan[3].as_u64()?).ok()?,
+            })
         };
-        let plans = planned["plans"].as_array()?.iter().map(plan).collect::<Option<_>>()?;
-        Some((text(&planned["experiment"])?, plans))
+        let runs = planned["plans"].as_array()?.iter().map(plan).collect::<Option<_>>()?;
+        Some(PlannedRuns { experiment: text(&planned["experiment"])?, runs })
     }
 }
 
 impl Store {
     /// Keeps this list for [`Store::overview`].
     pub fn write_planned(&self, planned: &PlannedRuns) -> Result<(), FileError> {
-        files::update(self.root().join(PLANNED), planned.0.as_bytes())
+        files::update(self.root().join(PLANNED), planned.to_text().as_bytes())
     }
 
-    /// How the runs stand that the last [`Store::write_planned`] named. Cost: reads one small file a run.
+    /// The runs that the last [`Store::write_planned`] named.
     ///
     /// # Errors
     /// Nothing was planned here, or the list cannot be read.
-    pub fn overview(&self) -> Result<Overview, FileError> {
+    pub fn planned(&self) -> Result<PlannedRuns, FileError> {
         let path = self.root().join(PLANNED);
         let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => FileError::new(
@@ -90,14 +119,22 @@ impl Store {
             ),
             _ => FileError::io(&path, "read", &error),
         })?;
-        let Some((experiment, plans)) = Planned::parse(&text) else {
+        PlannedRuns::parse(&text).ok_or_else(|| {
             let remedy = "remove it; the next `contraflow run` writes it anew";
-            return Err(FileError::new(path, Place::Whole, "damaged", "the list of planned runs", remedy));
-        };
+            FileError::new(path, Place::Whole, "damaged", "the list of planned runs", remedy)
+        })
+    }
+
+    /// How the runs of [`Store::planned`] stand. Cost: reads one small file a run.
+    ///
+    /// # Errors
+    /// Those of [`Store::planned`].
+    pub fn overview(&self) -> Result<Overview, FileError> {
+        let PlannedRuns { experiment, runs: plans } = self.planned()?;
         let holders = holders(self.root());
         let mut overview = Overview { experiment, planned: plans.len(), ..Overview::default() };
         let (mut seconds, mut cost_done, mut cost_left) = (0.0, 0.0, 0.0);
-        for Planned { directory, hash, cost } in plans {
+        for Planned { directory, hash, cost, .. } in plans {
             let glance = self.glance(&directory);
             if let Glance::Finished { wall_seconds } = glance {
                 overview.finished += 1;

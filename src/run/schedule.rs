@@ -514,6 +514,7 @@ fn run_plan(
 
 #[cfg(test)]
 mod tests {
+    use super::super::PlannedRuns;
     use super::*;
     use std::collections::HashSet;
     use std::path::Path;
@@ -620,7 +621,7 @@ sweep    = { "data.path" = ["a.csv", "b.csv"] }
         let State::Failed(message) = store.state(&experiment.plans[1]) else { panic!("not kept as failed") };
         assert!(message.contains("b.csv"), "{message}");
         // It has a row in the summary, and no records to be taken for results.
-        super::super::write_summary(&experiment, &store).unwrap();
+        super::super::write_tables(&store, &PlannedRuns::of(&experiment)).unwrap();
         let summary = std::fs::read_to_string(store.root().join("summary.csv")).unwrap();
         assert!(
             summary.lines().count() == 3 && summary.lines().any(|line| line.contains(",error,")),

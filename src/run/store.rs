@@ -125,9 +125,9 @@ impl Store {
         }
     }
 
-    /// The outcome in a directory of results, of a run that never began too.
-    pub(super) fn outcome_in(&self, directory: &Path) -> Option<Value> {
-        self.outcome(directory)?.ok()
+    /// The outcome in a directory of results, of a run that never began too, or what is wrong with it.
+    pub(super) fn outcome_in(&self, directory: &Path) -> Result<Value, String> {
+        self.outcome(directory).unwrap_or_else(|| Err(format!("{} is missing", directory.display())))
     }
 
     /// The outcome in a directory, or what is wrong with it; nothing where there is no such directory.
