@@ -4,11 +4,11 @@
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// 24 runs of some tens of milliseconds.
@@ -182,6 +182,50 @@ fn what_a_killed_process_held_is_done_by_the_one_beside_it() {
     assert_eq!(finished(&out), RUNS);
     let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
     assert_eq!(status, "sweep: 24 planned, 24 done, 0 running, 0 failed, 0 missing\n");
+}
+
+/// Gives all files below a folder, and itself, this time of their last change; returns how many.
+fn set_times(folder: &Path, time: SystemTime) -> usize {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            count += set_times(&entry.path(), time);
+        } else if let Ok(file) = File::options().append(true).open(entry.path()) {
+            // It may be gone by now.
+            count += usize::from(file.set_modified(time).is_ok());
+        }
+    }
+    count + usize::from(File::open(folder).and_then(|folder| folder.set_modified(time)).is_ok())
+}
+
+/// A clock that was set back leaves files of the future, one that was wrong those of long ago.
+#[test]
+fn the_times_of_files_mean_nothing_whichever_way_a_clock_goes() {
+    let place = Place::new();
+    let out = place.path("out");
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let times = [SystemTime::now() + 70 * year, UNIX_EPOCH, SystemTime::now() + year];
+    for (runs, time) in (3..).step_by(4).zip(times) {
+        let (first, second) = (place.start("out"), place.start("out"));
+        wait_for(&out, runs);
+        assert!(set_times(&out, time) > 4 * runs);
+        first.signal("-KILL");
+        second.signal("-KILL");
+        drop((first, second));
+        // What the dead held and left, too.
+        set_times(&out, time);
+        let status = String::from_utf8(place.call(&["status", "out"]).stdout).unwrap();
+        assert!(status.contains(&format!("24 planned, {} done, 0 running", finished(&out))), "{status}");
+    }
+    let before = finished(&out);
+    let running = place.start("out");
+    wait_for(&out, before + 2);
+    set_times(&out, UNIX_EPOCH);
+    let (status, said) = running.end();
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(done(&said), RUNS - before, "what was there is not done again: {said}");
+    assert!(results(&out) == undisturbed(&place), "results differ");
+    assert!(!out.join(".working").exists(), "something was left behind");
 }
 
 #[test]

@@ -119,6 +119,28 @@ fn only_the_matrix_room_names_the_decomposition_crates() {
     }
 }
 
+/// What of `text`, besides its tests, tells the time of day, of this machine or of a file system.
+fn wall_clocks(text: &str) -> Vec<&'static str> {
+    let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let clocks = ["SystemTime", "UNIX_EPOCH", ".modified()", ".accessed()", ".created()", "mtime", "ctime"];
+    clocks.into_iter().filter(|clock| program.contains(clock)).collect()
+}
+
+/// The clock may go backwards, and machines that share a store have their own: nothing may depend on one.
+#[test]
+fn nothing_reads_the_time_of_day() {
+    for path in rust_files(&source()) {
+        let found = wall_clocks(&fs::read_to_string(&path).unwrap());
+        assert!(
+            found.is_empty(),
+            "{} reads {found:?}; std::time::Instant never goes backwards",
+            path.display()
+        );
+    }
+    assert_eq!(wall_clocks("let now = std::time::SystemTime::now();"), ["SystemTime"]);
+    assert_eq!(wall_clocks("fs::metadata(path)?.modified()? > then"), [".modified()"]);
+}
+
 #[test]
 fn the_documentation_of_the_crate_shows_every_room() {
     let text = fs::read_to_string(source().join("lib.rs")).unwrap();

@@ -1,6 +1,6 @@
 //! `contraflow status DIR`: how the runs of a store stand.
 
-use super::{DONE, Status, duration, print_line, refuse};
+use super::{DONE, Status, counted, duration, print_line, refuse};
 use crate::run::{Holder, Overview, Store};
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,7 +20,8 @@ pub(super) fn status(arguments: &Status) -> u8 {
 }
 
 fn lines(overview: &Overview) -> Vec<String> {
-    let Overview { experiment, planned, finished, failed, running, missing, seconds_left } = overview;
+    let Overview { experiment, planned, finished, failed, running, missing, stray_checkpoints, seconds_left } =
+        overview;
     let mut lines = vec![format!(
         "{experiment}: {planned} planned, {finished} done, {} running, {} failed, {} missing",
         running.len(),
@@ -48,6 +49,12 @@ fn lines(overview: &Overview) -> Vec<String> {
     list(&mut lines, "failed", failures);
     if !failed.is_empty() {
         lines.push("failed runs are done again with `contraflow run --retry`".to_string());
+    }
+    if *stray_checkpoints > 0 {
+        lines.push(format!(
+            "{} of runs that are not planned now, in the folder .working: they go on if they are planned again, and may be removed",
+            counted(*stray_checkpoints, "checkpoint")
+        ));
     }
     lines
 }

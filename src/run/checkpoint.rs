@@ -224,6 +224,10 @@ observe  = {{ times = {{ {times} }}, quantities = [{quantities}] }}
         // Two layers under a fixed X grow without bound in finite time, by t = 0.5 here.
         let frozen = r#"kind = "frozen-x", method = "tsit5", rtol = 1e-6, atol = 1e-9, time_end = 0.4"#;
         found.push(experiment(frozen, without_batch, times));
+        let prescribed = format!(
+            r#"kind = "prescribed-x", eigenvalues = [0.4, -1.0, 0.2], decay = 0.7, method = "dop853", {flow}"#
+        );
+        found.push(experiment(&prescribed, without_batch, times));
         for method in ["tsit5", "rodas5p"] {
             let dynamics = format!(r#"kind = "population", method = "{method}", {flow}"#);
             found.push(experiment(&dynamics, r#""loss", "spectra", "theory""#, times));

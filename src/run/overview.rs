@@ -6,6 +6,7 @@ use super::store::{Glance, Store};
 use crate::experiment::{Experiment, Plan};
 use crate::files::{self, FileError, Place};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 
@@ -27,6 +28,8 @@ pub struct Overview {
     pub running: Vec<(String, Holder)>,
     /// Those of which nothing usable is there, and what is wrong with them if something is.
     pub missing: Vec<(String, Option<String>)>,
+    /// Checkpoints of interrupted runs that are not among them, such as those of an experiment file before it was changed.
+    pub stray_checkpoints: usize,
     /// Seconds that what is left will take the processes that work on it, or one, by the time that finished runs took; nothing
     /// where none has finished.
     pub seconds_left: Option<f64>,
@@ -132,6 +135,7 @@ impl Store {
     pub fn overview(&self) -> Result<Overview, FileError> {
         let PlannedRuns { experiment, runs: plans } = self.planned()?;
         let holders = holders(self.root());
+        let hashes: HashSet<String> = plans.iter().map(|planned| planned.hash.clone()).collect();
         let mut overview = Overview { experiment, planned: plans.len(), ..Overview::default() };
         let (mut seconds, mut cost_done, mut cost_left) = (0.0, 0.0, 0.0);
         for Planned { directory, hash, cost, .. } in plans {
@@ -154,6 +158,8 @@ impl Store {
             }
             cost_left += cost;
         }
+        let of_checkpoints = self.checkpoints();
+        overview.stray_checkpoints = of_checkpoints.iter().filter(|hash| !hashes.contains(*hash)).count();
         let workers = overview.running.len().max(1) as f64;
         overview.seconds_left = (cost_done > 0.0).then(|| seconds / cost_done * cost_left / workers);
         Ok(overview)
@@ -240,6 +246,11 @@ mod tests {
             held.missing.iter().map(|(name, wrong)| (name.clone(), wrong.is_some())).collect();
         assert_eq!(names, [(first.directory_name(), false), (second.directory_name(), true)]);
         assert!(held.seconds_left.is_some_and(|seconds| seconds > 0.0));
+
+        assert_eq!(held.stray_checkpoints, 0);
+        fs::write(store.checkpoint(third), "of a planned run").unwrap();
+        fs::write(store.checkpoint(third).with_file_name("checkpoint-0123456789abcdef.npz"), "").unwrap();
+        assert_eq!(store.overview().unwrap().stray_checkpoints, 1);
 
         fs::write(store.root().join(PLANNED), "{}").unwrap();
         assert!(store.overview().unwrap_err().to_string().contains("damaged"));

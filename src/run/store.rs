@@ -15,6 +15,7 @@ const PLAN: &str = "plan.toml";
 const OUTCOME: &str = "outcome.json";
 const RECORD: &str = "record.npz";
 const STATE: &str = "state.npz";
+const CHECKPOINT: &str = "checkpoint-";
 
 /// A directory of results.
 #[derive(Clone, Debug)]
@@ -145,7 +146,14 @@ impl Store {
 
     /// Where a plan's run keeps what it needs to go on after an interruption, until it has ended.
     pub(super) fn checkpoint(&self, plan: &Plan) -> PathBuf {
-        self.root.join(hold::WORKING).join(format!("checkpoint-{}.npz", plan.hash))
+        self.root.join(hold::WORKING).join(format!("{CHECKPOINT}{}.npz", plan.hash))
+    }
+
+    /// Hashes of the plans whose runs have left a checkpoint.
+    pub(super) fn checkpoints(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.root.join(hold::WORKING)) else { return Vec::new() };
+        let hash = |name: &str| Some(name.strip_prefix(CHECKPOINT)?.strip_suffix(".npz")?.to_string());
+        entries.flatten().filter_map(|entry| hash(&entry.file_name().to_string_lossy())).collect()
     }
 
     /// Whether a plan's results are there, by the checksums of their files. Cost: reads all files of the cell.
