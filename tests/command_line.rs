@@ -409,7 +409,7 @@ fn a_second_run_redoes_nothing_and_results_do_not_depend_on_the_number_of_jobs()
     let summary = fs::read_to_string(place.path("one").join("summary.csv")).unwrap();
     assert_eq!(summary.lines().count(), 5);
     assert!(
-        summary.starts_with("directory,augment.variance,seed,repeat,ending,planned,time,steps"),
+        summary.starts_with("directory,augment.variance,seed,repeat,ending,finished,planned,time,steps"),
         "{summary}"
     );
 }

@@ -143,8 +143,18 @@ fn a_table_of_trajectories_has_every_number_of_every_run_at_its_place() {
     assert!(place.export(&[]).starts_with("out/trajectories.csv: "));
     let text = fs::read_to_string(place.path("out/trajectories.csv")).unwrap();
     let header = fields(text.lines().next().unwrap());
-    let first = ["directory", "encoder.widths", "dynamics.rate", "seed", "repeat", "ending", "time", "step"];
-    assert_eq!(header[..8], first);
+    let first = [
+        "directory",
+        "encoder.widths",
+        "dynamics.rate",
+        "seed",
+        "repeat",
+        "ending",
+        "finished",
+        "time",
+        "step",
+    ];
+    assert_eq!(header[..9], first);
     let rows = rows(&text);
     let runs = place.runs();
     assert_eq!(runs.len(), RUNS);
@@ -154,8 +164,9 @@ fn a_table_of_trajectories_has_every_number_of_every_run_at_its_place() {
         let time = found.entry(&row["directory"]).or_insert(0);
         assert_eq!(row["ending"], run.outcome["ending"].as_str().unwrap());
         assert_eq!(row["repeat"], run.outcome["repeat"].to_string());
+        assert_eq!(row["finished"], run.is_finished().to_string());
         assert_eq!(row["encoder.widths"], run.outcome["swept"]["encoder.widths"].as_str().unwrap());
-        for (column, text) in row.iter().filter(|(column, _)| !first[..6].contains(&column.as_str())) {
+        for (column, text) in row.iter().filter(|(column, _)| !first[..7].contains(&column.as_str())) {
             let (name, index) = column.split_once('[').unwrap_or((column, "]"));
             let index: Vec<usize> =
                 index.trim_end_matches(']').split(',').filter_map(|n| n.parse().ok()).collect();
@@ -188,7 +199,8 @@ fn a_table_of_trajectories_has_every_number_of_every_run_at_its_place() {
 fn arrays_are_stacked_over_runs_and_filled_up_with_nan() {
     let place = Place::with_results();
     let said = place.export(&["--format", "npz", "--array", "sigma_end_to_end", "--array", "theory_rank"]);
-    assert!(said.contains("out/trajectories.npz: 10 arrays, from 24 of 24 planned runs"), "{said}");
+    // Identity, time and step, the two, and the floor of the spectrum.
+    assert!(said.contains("out/trajectories.npz: 12 arrays, from 24 of 24 planned runs"), "{said}");
     let archive = fs::read(place.path("out/trajectories.npz")).unwrap();
     let runs = place.runs();
     // Directories are in the order of the plan; the tables tell it.
@@ -208,6 +220,7 @@ fn arrays_are_stacked_over_runs_and_filled_up_with_nan() {
         let expected = if inside { array.values[time * array.shape[1] + index] } else { f64::NAN };
         assert!(*value == expected || (value.is_nan() && expected.is_nan()), "{run} {time} {index}");
     }
+    assert_eq!(stored_array(&archive, "floor_end_to_end").0, "24, 5");
     let (shape, ranks) = stored_array(&archive, "theory_rank");
     assert_eq!(shape, "24,");
     for (directory, rank) in order.iter().zip(ranks) {
@@ -248,14 +261,28 @@ fn aggregates_are_over_the_finished_repeats_of_each_planned_cell() {
             .iter()
             .filter(|run| run["planned"] == "true" && runs[&run["directory"]].is_finished())
             .filter(|run| ["encoder.widths", "dynamics.rate"].iter().all(|key| run[*key] == row[*key]))
-            .filter_map(|run| {
-                let value = *runs[&run["directory"]].arrays[&row["quantity"]].values.last()?;
-                assert_eq!(number(&run[&row["quantity"]]), value, "summary and record");
-                Some(value)
+            .map(|run| {
+                let (name, index) = row["quantity"].split_once('[').unwrap_or((&row["quantity"], "0"));
+                let array = &runs[&run["directory"]].arrays[name];
+                let length: usize = array.shape[1..].iter().product();
+                let last = &array.values[array.values.len() - length..];
+                let value = last[index.trim_end_matches(']').parse::<usize>().unwrap()];
+                if name == row["quantity"] {
+                    assert_eq!(number(&run[name]), value, "summary and record");
+                }
+                value
             })
             .collect();
-        assert_eq!(row["repeats"], "6");
-        assert_eq!(values.len(), 6);
+        let finished = if row["dynamics.rate"] == "0.1" { 6 } else { 0 };
+        assert_eq!(
+            [&row["repeats"], &row["failed"], &row["planned"]],
+            [&finished.to_string(), &(6 - finished).to_string(), "6"]
+        );
+        assert_eq!(values.len(), finished);
+        if finished == 0 {
+            assert!(row["median"].is_empty() && row["max"].is_empty(), "{row:?}");
+            continue;
+        }
         for (column, part) in [("min", 0.0), ("q25", 0.25), ("median", 0.5), ("q75", 0.75), ("max", 1.0)] {
             let (found, expected) = (number(&row[column]), quantile(&values, part));
             // Two ways to round a mean of two numbers.
@@ -268,9 +295,15 @@ fn aggregates_are_over_the_finished_repeats_of_each_planned_cell() {
         assert!(number(&row["median"]) <= high && high <= number(&row["max"]), "{row:?}");
         cells += usize::from(row["quantity"] == "loss");
     }
-    // Of the four cells two have diverged.
+    // Of the four cells two have diverged: they are there, and have nothing to tell.
     assert_eq!(cells, 2);
-    assert!(aggregates.iter().all(|row| row["dynamics.rate"] == "0.1"));
+    assert_eq!(aggregates.iter().filter(|row| row["quantity"] == "loss").count(), 4);
+    let depths = |quantity: &str| {
+        let rows = aggregates.iter().filter(|row| row["quantity"] == quantity && row["repeats"] == "6");
+        rows.map(|row| row["encoder.widths"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(depths("sigma_w1[3]"), ["[4, 4]"]);
+    assert_eq!(depths("sigma_w2[1]"), ["[4, 3, 2]"]);
     // Control: with what the folder holds besides there would be more repeats.
     let all = summary.iter().filter(|row| row["dynamics.rate"] == "0.1" && row["encoder.widths"] == "[4, 4]");
     assert_eq!(all.count(), 12);
@@ -283,7 +316,8 @@ fn aggregates_are_over_the_finished_repeats_of_each_planned_cell() {
     place.export(&["--table", "aggregates", "--format", "npz"]);
     let archive = fs::read(place.path("out/aggregates.npz")).unwrap();
     let expected: Vec<f64> = aggregates.iter().map(|row| number(&row["median"])).collect();
-    assert_eq!(stored_array(&archive, "median").1, expected);
+    // As text, in which NaN equals itself.
+    assert_eq!(format!("{:?}", stored_array(&archive, "median").1), format!("{expected:?}"));
 }
 
 #[test]
@@ -295,8 +329,23 @@ fn what_cannot_be_exported_is_refused_and_what_is_damaged_is_left_out_and_told()
     assert!(said.contains("does not follow time") && said.contains("--format npz"), "{said}");
     let said = place.refusal(&["--table", "summary", "--array", "loss"], 2);
     assert!(said.contains("--table trajectories"), "{said}");
-    let said = place.refusal(&["--out", "nowhere/file.csv"], 1);
-    assert!(said.contains("nowhere"), "{said}");
+    fs::create_dir(place.path("folder.csv")).unwrap();
+    let run = place.runs().into_keys().next().unwrap();
+    for (out, reason) in [
+        ("nowhere/file.csv", "the folder nowhere is not there"),
+        ("folder.csv", "not a regular file"),
+        ("/dev/null", "ends in .csv"),
+        ("-", "ends in .csv"),
+        ("sweep.toml", "ends in .csv"),
+        ("out/planned.json", "ends in .csv"),
+        ("out/summary.csv", "the store's own files"),
+        (&format!("out/{run}/record.csv"), "the store's own files"),
+    ] {
+        let said = place.refusal(&["--out", out], 2);
+        assert!(said.contains(reason), "{out}: {said}");
+    }
+    let said = place.refusal(&["--out", "file.npz", "--format", "csv"], 2);
+    assert!(said.contains("ends in .csv"), "{said}");
     let said = place.refusal(&["--format", "xlsx"], 2);
     assert!(said.contains("csv, npz, parquet"), "{said}");
     if !cfg!(feature = "parquet") {
@@ -306,6 +355,15 @@ fn what_cannot_be_exported_is_refused_and_what_is_damaged_is_left_out_and_told()
     let output = place.call(&["export", "."]);
     assert_eq!(output.status.code(), Some(2));
     assert!(errors(&output).contains("contraflow run"), "{}", errors(&output));
+    #[cfg(unix)]
+    {
+        // What a link leads to is replaced, and the link stays.
+        fs::write(place.path("real.npz"), "old").unwrap();
+        std::os::unix::fs::symlink("real.npz", place.path("link.npz")).unwrap();
+        place.export(&["--table", "aggregates", "--out", "link.npz"]);
+        assert!(fs::symlink_metadata(place.path("link.npz")).unwrap().is_symlink());
+        assert!(fs::read(place.path("real.npz")).unwrap().starts_with(b"PK"));
+    }
 
     let directory = place.runs().into_keys().next().unwrap();
     let record = place.path("out").join(&directory).join("record.npz");
@@ -340,6 +398,7 @@ fn a_parquet_file_holds_what_the_csv_file_holds() {
             for (name, field) in row.get_column_iter() {
                 let text = &expected[name];
                 match field {
+                    Field::Bool(found) => assert_eq!(found.to_string(), *text, "{name}"),
                     Field::Str(found) => assert_eq!(found, text, "{name}"),
                     Field::Long(found) => assert_eq!(found.to_string(), *text, "{name}"),
                     Field::Null => assert!(text.is_empty(), "{name}"),

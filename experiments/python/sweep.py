@@ -25,6 +25,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 results = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "results")
+pd.set_option("display.width", 160, "display.max_columns", 20)
 plt.rcParams.update({"font.size": 8, "axes.grid": True, "grid.color": "0.9", "axes.axisbelow": True})
 WIDTH = 85 / 25.4  # a column of a paper, in inches
 PALETTE = matplotlib.colors.ListedColormap(plt.cm.viridis(np.linspace(0, 0.85, 256)))
@@ -32,19 +33,20 @@ PALETTE = matplotlib.colors.ListedColormap(plt.cm.viridis(np.linspace(0, 0.85, 2
 # %% [markdown]
 # ## What every run ended with
 #
-# `summary.csv` has one row a run: swept keys, seed, repeat, why it ended, the last value of each recorded scalar.
+# `summary.csv` has one row a run: swept keys, seed, repeat, why it ended, the last value of each recorded scalar. A run that
+# diverged has last values too, so keep to those that `finished`; `planned` leaves out what other experiments have left.
 
 # %%
 sweep = results / "figure_3_paper"
 summary = pd.read_csv(sweep / "summary.csv")
-summary = summary[summary["planned"] & (summary["ending"] != "error")]
+summary = summary[summary["planned"] & summary["finished"]]
 print(summary[["augment.variance", "repeat", "ending", "time", "effective_rank_end_to_end"]].head())
 
 # %% [markdown]
 # ## What the repeats say together
 #
-# `aggregates.csv` has one row a cell and scalar: quantiles over the repeats, and a 95 % bootstrap interval of the median.
-# Both can be had from the summary too. Here they are, as a check of one against the other.
+# `aggregates.csv` has one row a cell and final value, of scalars and of each number in a spectrum: quantiles over the repeats that
+# finished, and a 95 % bootstrap interval of the median. Both can be had from the summary too. Here they are, as a check of one against the other.
 
 # %%
 aggregates = pd.read_csv(sweep / "aggregates.csv")
@@ -87,7 +89,7 @@ floors = arrays["floor_end_to_end"][:, -1]
 shades = PALETTE(np.linspace(0, 1, len(np.unique(variances))))
 
 figure, axes = plt.subplots(figsize=(WIDTH, 0.8 * WIDTH), layout="constrained")
-for variance, shade, marker in zip(np.unique(variances), shades, "os^DvPX*"):
+for variance, shade, marker in zip(np.unique(variances), shades, "os^DvPXh"):
     of_cell = variances == variance
     median, floor = above_floor(np.median(last[of_cell], axis=0), floors[of_cell])
     ranks = np.arange(1, len(median) + 1)

@@ -103,7 +103,7 @@ struct Run {
     /// Run failed cells again
     #[arg(long)]
     retry: bool,
-    /// Do the I-th of N parts of the runs, counted from 0 [default: from SLURM_ARRAY_TASK_ID and _COUNT where they are set]
+    /// Do the I-th of N parts of the runs, counted from 0 [default: from SLURM_ARRAY_TASK_ID, _COUNT, _MIN and _MAX where they are set]
     #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
     shard: Option<Shard>,
     /// Do only the runs that FILE names, one directory of results a line
@@ -198,13 +198,14 @@ struct Export {
     /// The folder that `contraflow run` writes its results to
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// csv, npz (NumPy), or parquet (in a build with the feature `parquet`)
-    #[arg(long, value_name = "FORMAT", default_value = "csv", value_parser = ["csv", "npz", "parquet"])]
-    format: String,
-    /// trajectories: a row a run and recorded time; summary: a row a run; aggregates: a row a cell and quantity, over repeats
+    /// csv, npz (NumPy), or parquet (in a build with the feature `parquet`) [default: what the name of --out ends in, or csv]
+    #[arg(long, value_name = "FORMAT", value_parser = ["csv", "npz", "parquet"])]
+    format: Option<String>,
+    /// trajectories: a row a planned run and recorded time; summary: a row a run in the folder; aggregates: a row a planned cell
+    /// and quantity, over its repeats
     #[arg(long, value_name = "TABLE", default_value = "trajectories", value_parser = ["trajectories", "summary", "aggregates"])]
     table: String,
-    /// Of trajectories, an array to export, such as sigma_end_to_end; may be given more than once [default: all]
+    /// Of trajectories, an array to export, such as sigma_end_to_end (its floor comes with it); may be given more than once [default: all]
     #[arg(long = "array", value_name = "NAME")]
     arrays: Vec<String>,
     /// The file to write [default: DIR/TABLE.FORMAT]

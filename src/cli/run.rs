@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::submit::submit;
 use super::verify::check_claims;
-use super::{DONE, FAILED, INTERRUPTED, Run, Shard, duration, interrupted, print_line, refuse};
+use super::{DONE, FAILED, INTERRUPTED, Run, Shard, counted, duration, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
 use crate::run::{self, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
@@ -38,6 +38,16 @@ pub(super) fn run(arguments: &Run) -> u8 {
             Ok(()) => dry_run(&experiment, &store, arguments.parallel.jobs()),
             Err(problem) => refuse(&problem),
         };
+    }
+    let before = store.planned().ok().filter(|before| before.experiment() != planned.experiment());
+    if let Some(before) = before {
+        eprintln!(
+            "{}: so far for `{}`, whose results stay; what `contraflow status` and `export` tell is from now on of `{}`; \
+             a folder of its own, by --out, would keep both apart",
+            store.root().display(),
+            before.experiment(),
+            planned.experiment()
+        );
     }
     let work = [Work { experiment: &experiment, store: &store, planned: Some(&planned) }];
     let results = run_missing(&work, arguments.parallel.jobs(), arguments.retry, &|_, _| ());
@@ -98,8 +108,9 @@ fn dry_run(experiment: &Experiment, store: &Store, jobs: usize) -> u8 {
     let workers = jobs.min(left).max(1);
     let (time, sure) = estimated(&estimate, workers);
     print_line(&format!(
-        "{} runs, {present} done; {left} to do: {time} on {workers} cores, {sure}; about {:.1} MB",
-        experiment.plans.len(),
+        "{}, {present} done; {left} to do: {time} on {}, {sure}; about {:.1} MB",
+        counted(experiment.plans.len(), "run"),
+        counted(workers, "core"),
         1e-6 * bytes
     ));
     DONE

@@ -20,8 +20,7 @@ pub(super) fn status(arguments: &Status) -> u8 {
 }
 
 fn lines(overview: &Overview) -> Vec<String> {
-    let Overview { experiment, planned, finished, failed, running, missing, stray_checkpoints, seconds_left } =
-        overview;
+    let Overview { experiment, planned, finished, failed, running, missing, .. } = overview;
     let mut lines = vec![format!(
         "{experiment}: {planned} planned, {finished} done, {} running, {} failed, {} missing",
         running.len(),
@@ -29,10 +28,15 @@ fn lines(overview: &Overview) -> Vec<String> {
         missing.len()
     )];
     if !running.is_empty() || !missing.is_empty() {
-        let left = seconds_left.map_or("unknown until a run has finished".to_string(), duration);
+        let left = |workers: &str| match overview.seconds_left {
+            Some(seconds) => format!("{} {workers}", duration(seconds)),
+            None => "unknown until a run has finished".to_string(),
+        };
         lines.push(match running.len() {
-            0 => format!("time left: {left} for one core; nothing is running: `contraflow run` goes on"),
-            workers => format!("time left: {left} with {workers} at work"),
+            0 => {
+                format!("time left: {}; nothing is running: `contraflow run` goes on", left("for one core"))
+            }
+            workers => format!("time left: {}", left(&format!("with {workers} at work"))),
         });
     }
     list(&mut lines, "running", running.iter().map(|(name, holder)| format!("{name}  {}", named(holder))));
@@ -50,13 +54,27 @@ fn lines(overview: &Overview) -> Vec<String> {
     if !failed.is_empty() {
         lines.push("failed runs are done again with `contraflow run --retry`".to_string());
     }
-    if *stray_checkpoints > 0 {
+    if overview.others > 0 {
+        lines.push(others(overview.others));
+    }
+    if overview.stray_checkpoints > 0 {
         lines.push(format!(
             "{} of runs that are not planned now, in the folder .working: they go on if they are planned again, and may be removed",
-            counted(*stray_checkpoints, "checkpoint")
+            counted(overview.stray_checkpoints, "checkpoint")
         ));
     }
     lines
+}
+
+/// That a folder holds more than what is planned.
+pub(super) fn others(count: usize) -> String {
+    format!(
+        "besides: {} that the last `contraflow run` did not ask for, of another experiment or of an earlier version of this \
+         one; summary.csv has {}, and calls {} not planned",
+        counted(count, "run"),
+        if count == 1 { "it" } else { "them" },
+        if count == 1 { "it" } else { "them" }
+    )
 }
 
 /// What a cluster's queue holds for the store; nothing where nothing was ever submitted.

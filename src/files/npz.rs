@@ -248,6 +248,8 @@ pub enum NpzValues<'a> {
     U64(&'a [u64]),
     /// Texts, padded with zeros to the longest; none may end in a zero character, which cannot be told from padding.
     Texts(&'a [String]),
+    /// Truth values.
+    Flags(&'a [bool]),
 }
 
 /// An array to be written, in C order.
@@ -280,12 +282,18 @@ impl<'a> NpzArray<'a> {
         NpzArray { shape, values: NpzValues::Texts(values) }
     }
 
+    /// An array of truth values in C order, as many as the product of `shape`.
+    pub fn flags(shape: &'a [usize], values: &'a [bool]) -> Self {
+        NpzArray { shape, values: NpzValues::Flags(values) }
+    }
+
     /// The array as an `.npy` file.
     fn bytes(&self) -> Vec<u8> {
         match self.values {
             NpzValues::F64(v) => self.with_data("<f8", v.iter().map(|v| v.to_le_bytes())),
             NpzValues::I64(v) => self.with_data("<i8", v.iter().map(|v| v.to_le_bytes())),
             NpzValues::U64(v) => self.with_data("<u8", v.iter().map(|v| v.to_le_bytes())),
+            NpzValues::Flags(v) => self.with_data("|b1", v.iter().map(|v| [u8::from(*v)])),
             NpzValues::Texts(v) => self.with_texts(v),
         }
     }
@@ -301,9 +309,13 @@ impl<'a> NpzArray<'a> {
         bytes
     }
 
-    fn with_data(&self, descr: &str, data: impl ExactSizeIterator<Item = [u8; 8]>) -> Vec<u8> {
+    fn with_data<const SIZE: usize>(
+        &self,
+        descr: &str,
+        data: impl ExactSizeIterator<Item = [u8; SIZE]>,
+    ) -> Vec<u8> {
         let mut bytes = header_bytes(descr, self.shape);
-        bytes.reserve_exact(8 * data.len());
+        bytes.reserve_exact(SIZE * data.len());
         data.for_each(|number| bytes.extend(number));
         bytes
     }
@@ -314,6 +326,7 @@ impl<'a> NpzArray<'a> {
             NpzValues::I64(v) => v.len(),
             NpzValues::U64(v) => v.len(),
             NpzValues::Texts(v) => v.len(),
+            NpzValues::Flags(v) => v.len(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::error::{FileError, Place};
 use super::table::{Column, Table};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
@@ -42,6 +42,9 @@ impl<W: Write + Send> ParquetWriter<W> {
                     let values: Vec<ByteArray> = texts.iter().map(|text| text.as_str().into()).collect();
                     writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
                 }
+                Column::Flags(flags) => {
+                    writer.typed::<BoolType>().write_batch(flags, None, None)?;
+                }
                 Column::Numbers(numbers) => {
                     writer.typed::<DoubleType>().write_batch(numbers, None, None)?;
                 }
@@ -69,6 +72,7 @@ fn schema(table: &Table) -> parquet::errors::Result<Type> {
     let field = |(name, column): &(String, Column)| {
         let (physical, repetition, logical) = match column {
             Column::Texts(_) => (Physical::BYTE_ARRAY, Repetition::REQUIRED, Some(LogicalType::String)),
+            Column::Flags(_) => (Physical::BOOLEAN, Repetition::REQUIRED, None),
             Column::Integers(_) => (Physical::INT64, Repetition::OPTIONAL, None),
             Column::Numbers(_) => (Physical::DOUBLE, Repetition::REQUIRED, None),
         };

@@ -9,6 +9,8 @@ use super::npz::{NpzArray, npz_bytes};
 pub enum Column {
     /// Texts; an empty one is missing.
     Texts(Vec<String>),
+    /// Truth values.
+    Flags(Vec<bool>),
     /// Whole numbers, or none.
     Integers(Vec<Option<i64>>),
     /// Numbers; what is missing is not a number.
@@ -16,7 +18,8 @@ pub enum Column {
 }
 
 impl Column {
-    /// Whole numbers if all texts are such, numbers if all are, texts otherwise. Empty texts are missing and fit all of them.
+    /// Whole numbers if all texts are such, numbers if all are, truth values if all are `true` or `false`, texts otherwise. Empty
+    /// texts are missing and fit numbers of both kinds.
     pub fn of_texts(texts: Vec<String>) -> Column {
         let all = |fits: &dyn Fn(&str) -> bool| texts.iter().all(|text| text.is_empty() || fits(text));
         if texts.iter().all(String::is_empty) {
@@ -25,6 +28,8 @@ impl Column {
             Column::Integers(texts.iter().map(|text| text.parse().ok()).collect())
         } else if all(&|text| text.parse::<f64>().is_ok()) {
             Column::Numbers(texts.iter().map(|text| text.parse().unwrap_or(f64::NAN)).collect())
+        } else if texts.iter().all(|text| matches!(text.as_str(), "true" | "false")) {
+            Column::Flags(texts.iter().map(|text| text == "true").collect())
         } else {
             Column::Texts(texts)
         }
@@ -34,6 +39,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Column::Texts(texts) => texts.len(),
+            Column::Flags(flags) => flags.len(),
             Column::Integers(integers) => integers.len(),
             Column::Numbers(numbers) => numbers.len(),
         }
@@ -51,6 +57,7 @@ impl Column {
     pub fn at(&self, indices: &[usize]) -> Column {
         match self {
             Column::Texts(texts) => Column::Texts(indices.iter().map(|&at| texts[at].clone()).collect()),
+            Column::Flags(flags) => Column::Flags(indices.iter().map(|&at| flags[at]).collect()),
             Column::Integers(integers) => Column::Integers(indices.iter().map(|&at| integers[at]).collect()),
             Column::Numbers(numbers) => Column::Numbers(indices.iter().map(|&at| numbers[at]).collect()),
         }
@@ -60,6 +67,7 @@ impl Column {
     fn text(&self, at: usize) -> String {
         match self {
             Column::Texts(texts) => texts[at].clone(),
+            Column::Flags(flags) => flags[at].to_string(),
             Column::Integers(integers) => {
                 integers[at].map_or_else(String::new, |integer| integer.to_string())
             }
@@ -131,6 +139,7 @@ impl Table {
         let columns = arrays.iter().zip(&integers).map(|((name, column), integers)| {
             let array = match column {
                 Column::Texts(texts) => NpzArray::texts(&shape, texts),
+                Column::Flags(flags) => NpzArray::flags(&shape, flags),
                 Column::Integers(_) => NpzArray::i64(&shape, integers),
                 Column::Numbers(numbers) => NpzArray::f64(&shape, numbers),
             };
@@ -167,7 +176,8 @@ mod tests {
         assert_eq!(Column::of_texts(texts(&["3", "0.5"])), Column::Numbers(vec![3.0, 0.5]));
         let Column::Numbers(numbers) = Column::of_texts(texts(&["0.5", ""])) else { panic!("numbers") };
         assert!(numbers[0] == 0.5 && numbers[1].is_nan());
-        for words in [&["3", "flow"][..], &["", ""], &["true"], &["[8, 8]"]] {
+        assert_eq!(Column::of_texts(texts(&["true", "false"])), Column::Flags(vec![true, false]));
+        for words in [&["3", "flow"][..], &["", ""], &["true", ""], &["[8, 8]"]] {
             assert_eq!(Column::of_texts(texts(words)), Column::Texts(texts(words)));
         }
     }
@@ -178,7 +188,9 @@ mod tests {
         table.push("a.b", Column::Texts(texts(&["x, y", ""])));
         table.push("n", Column::Integers(vec![None, Some(7)]));
         table.push("v", Column::Numbers(vec![f64::NAN, 1e-300]));
-        assert_eq!(String::from_utf8(table.csv_bytes()).unwrap(), "a.b,n,v\n\"x, y\",,\n,7,1e-300\n");
+        table.push("f", Column::Flags(vec![true, false]));
+        let text = String::from_utf8(table.csv_bytes()).unwrap();
+        assert_eq!(text, "a.b,n,v,f\n\"x, y\",,,true\n,7,1e-300,false\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::overview::PlannedRuns;
 use super::store::{Store, StoredRun};
-use super::summary::{Told, aggregates, identity, summary};
+use super::summary::{Told, aggregates, identity, labels, load, planned_directories, summary};
 use crate::files::{self, Array, Column, FileError, MAX_VALUES, NpzArray, Place, Table, TableFormat};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub struct Exported {
 /// Writes results of `store` to `path`, whole or not at all; of trajectories those arrays that `arrays` names, or all if it names
 /// none. Rows and arrays end with NaN, or nothing, where a run has recorded less than another.
 ///
-/// Cost: reads all records; trajectories are read twice, and a table of them is held in parts of some 100 MB, stacked arrays as a
+/// Cost: reads all records; trajectories are read twice, and a table of them is held in parts of a million numbers or one run, stacked arrays as a
 /// whole.
 ///
 /// # Errors
@@ -74,7 +74,7 @@ pub fn export(
 }
 
 fn nothing(store: &Store) -> FileError {
-    let remedy = "wait for `contraflow run`, or see `contraflow status`";
+    let remedy = "wait for `contraflow run`, or see what `contraflow status` says";
     FileError::new(store.root(), Place::Whole, "nothing to export", "a planned run with results", remedy)
 }
 
@@ -137,17 +137,10 @@ impl Survey {
         let (mut directories, mut told, mut times) = (Vec::new(), Vec::new(), Vec::new());
         let mut shapes = BTreeMap::new();
         let mut unreadable = Vec::new();
-        for planned in &planned.runs {
-            let directory = store.root().join(&planned.directory);
-            if !directory.exists() {
-                continue;
-            }
+        for directory in planned_directories(store, planned).filter(|directory| directory.exists()) {
             let read = Told::read(store, &directory).and_then(|told| match told.has_no_record() {
                 true => Ok(None),
-                false => store
-                    .load_directory(&directory)
-                    .map(|run| Some((told, run)))
-                    .map_err(|error| error.to_string()),
+                false => Ok(Some((told, load(store, &directory)?))),
             });
             match read {
                 Ok(None) => (),
@@ -167,7 +160,8 @@ impl Survey {
         Ok(Survey { directories, identity, times, shapes, unreadable })
     }
 
-    /// Keeps `time`, `step` and the arrays of these names, or all if there are none; a table has only arrays that follow time.
+    /// Keeps `time`, `step` and the arrays of these names, or all if there are none, each spectrum with its floor; a table has only
+    /// arrays that follow time.
     fn choose(&mut self, store: &Store, names: &[String], format: ExportFormat) -> Result<(), FileError> {
         let fits = |shape: &Shape| format == ExportFormat::Npz || shape.follows_time;
         for name in names {
@@ -181,8 +175,12 @@ impl Survey {
             let (place, known) = (Place::Part(format!("array `{name}`")), known.join(", "));
             return Err(FileError::new(store.root(), place, found, known, remedy));
         }
-        let asked = |name: &String| {
-            names.is_empty() || names.contains(name) || matches!(name.as_str(), "time" | "step")
+        let is_floor_of = |floor: &str, name: &str| {
+            floor.strip_prefix("floor_").is_some_and(|of| name.strip_prefix("sigma_") == Some(of))
+        };
+        let asked = |array: &String| {
+            let accompanies = |name: &String| name == array || is_floor_of(array, name);
+            names.is_empty() || names.iter().any(accompanies) || matches!(array.as_str(), "time" | "step")
         };
         self.shapes.retain(|name, shape| asked(name) && fits(shape));
         Ok(())
@@ -275,7 +273,7 @@ impl Survey {
 }
 
 /// Numbers held at a time where a table is written part by part.
-const PART: usize = 1 << 22;
+const PART: usize = 1 << 20;
 
 fn whole(values: impl Iterator<Item = f64>) -> Column {
     Column::Integers(values.map(|value| (!value.is_nan()).then_some(value as i64)).collect())
@@ -331,22 +329,6 @@ fn spread(values: &[f64], shape: &[usize], larger: &[usize], into: &mut [f64]) {
     }
 }
 
-/// Names of the numbers in a row of this shape: `loss`, `sigma_w1[0]`, `alignment_1_2[0,3]`.
-fn labels(name: &str, row: &[usize]) -> Vec<String> {
-    let mut indices = vec![String::new()];
-    for &length in row {
-        let further = |before: &String| {
-            let comma = if before.is_empty() { "" } else { "," };
-            (0..length).map(|index| format!("{before}{comma}{index}")).collect::<Vec<_>>()
-        };
-        indices = indices.iter().flat_map(further).collect();
-    }
-    if row.is_empty() {
-        return vec![name.to_string()];
-    }
-    indices.iter().map(|index| format!("{name}[{index}]")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,13 +349,5 @@ mod tests {
         spread(&[7.0], &[], &[], &mut into[..1]);
         spread(&[8.0, 9.0], &[2], &[3], &mut into[1..4]);
         assert_eq!(into[..4], [7.0, 8.0, 9.0, 0.0]);
-    }
-
-    #[test]
-    fn numbers_are_named_by_their_indices() {
-        assert_eq!(labels("loss", &[]), ["loss"]);
-        assert_eq!(labels("sigma_w1", &[2]), ["sigma_w1[0]", "sigma_w1[1]"]);
-        assert_eq!(labels("a", &[2, 2]), ["a[0,0]", "a[0,1]", "a[1,0]", "a[1,1]"]);
-        assert!(labels("a", &[2, 0]).is_empty());
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 /// What the last `contraflow run` on a store asked for.
 const PLANNED: &str = "planned.json";
@@ -28,6 +29,8 @@ pub struct Overview {
     pub running: Vec<(String, Holder)>,
     /// Those of which nothing usable is there, and what is wrong with them if something is.
     pub missing: Vec<(String, Option<String>)>,
+    /// Runs in the store that are not among them: of other experiments, or of this one before it was changed.
+    pub others: usize,
     /// Checkpoints of interrupted runs that are not among them, such as those of an experiment file before it was changed.
     pub stray_checkpoints: usize,
     /// Seconds that what is left will take the processes that work on it, or one, by the time that finished runs took; nothing
@@ -66,6 +69,11 @@ impl PlannedRuns {
             experiment: experiment.name.clone(),
             runs: experiment.plans.iter().map(planned).collect(),
         }
+    }
+
+    /// The experiment's name.
+    pub fn experiment(&self) -> &str {
+        &self.experiment
     }
 
     /// How many they are.
@@ -113,7 +121,7 @@ impl Store {
     pub fn planned(&self) -> Result<PlannedRuns, FileError> {
         let path = self.root().join(PLANNED);
         let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => FileError::new(
+            ErrorKind::NotFound | ErrorKind::NotADirectory => FileError::new(
                 self.root(),
                 Place::Whole,
                 "no results of `contraflow run`",
@@ -128,15 +136,26 @@ impl Store {
         })
     }
 
+    /// How many runs in the store are not in this list. Cost: lists the store's folder.
+    pub fn others(&self, planned: &PlannedRuns) -> usize {
+        let own: HashSet<&str> = planned.runs.iter().map(|run| run.directory.as_str()).collect();
+        let is_other = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| !own.contains(name.to_string_lossy().as_ref()))
+        };
+        self.directories().iter().filter(|path| is_other(path)).count()
+    }
+
     /// How the runs of [`Store::planned`] stand. Cost: reads one small file a run.
     ///
     /// # Errors
     /// Those of [`Store::planned`].
     pub fn overview(&self) -> Result<Overview, FileError> {
-        let PlannedRuns { experiment, runs: plans } = self.planned()?;
+        let planned = self.planned()?;
+        let others = self.others(&planned);
+        let PlannedRuns { experiment, runs: plans } = planned;
         let holders = holders(self.root());
         let hashes: HashSet<String> = plans.iter().map(|planned| planned.hash.clone()).collect();
-        let mut overview = Overview { experiment, planned: plans.len(), ..Overview::default() };
+        let mut overview = Overview { experiment, planned: plans.len(), others, ..Overview::default() };
         let (mut seconds, mut cost_done, mut cost_left) = (0.0, 0.0, 0.0);
         for Planned { directory, hash, cost, .. } in plans {
             let glance = self.glance(&directory);
@@ -230,7 +249,10 @@ mod tests {
 
         run(&experiment, &store, 1, false, &|| false, &|_| ()).unwrap();
         let after = store.overview().unwrap();
-        assert_eq!((after.finished, after.failed.len(), after.missing.len()), (3, 1, 0));
+        assert_eq!((after.finished, after.failed.len(), after.missing.len(), after.others), (3, 1, 0, 0));
+        let mut fewer = PlannedRuns::of(&experiment);
+        fewer.runs.remove(0);
+        assert_eq!(store.others(&fewer), 1);
         assert_eq!(after.seconds_left, Some(0.0));
 
         let [first, second, third, _] = &experiment.plans[..] else { panic!("four plans") };

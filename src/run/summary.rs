@@ -5,7 +5,7 @@ use super::statistics::{BootstrapMedian, quantile, sorted_finite};
 use super::store::{Store, StoredRun};
 use crate::files::{self, Column, FileError, Table};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Writes [`summary`] to `summary.csv` and [`aggregates`] to `aggregates.csv` in the store.
@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 pub fn write_tables(store: &Store, planned: &PlannedRuns) -> Result<(), FileError> {
     loop {
         let directories = directories(store, planned);
-        let (runs, _) = read(store, &directories);
-        files::update(store.root().join("summary.csv"), &summary_of(&runs, planned).csv_bytes())?;
-        files::update(store.root().join("aggregates.csv"), &aggregates_of(&runs, planned).csv_bytes())?;
+        let (all, _) = read(store, &directories);
+        files::update(store.root().join("summary.csv"), &summary_of(&all, planned).csv_bytes())?;
+        files::update(store.root().join("aggregates.csv"), &aggregates_of(&all, planned).csv_bytes())?;
         // Another process may have added runs, and written its tables before this one: the last to write leaves none out.
         if self::directories(store, planned) == directories {
             return Ok(());
@@ -30,20 +30,20 @@ pub fn write_tables(store: &Store, planned: &PlannedRuns) -> Result<(), FileErro
 ///
 /// The planned runs come first, in their order; what other experiments have left in the store follows. Cost: reads all records.
 pub(super) fn summary(store: &Store, planned: &PlannedRuns) -> (Table, usize, Vec<String>) {
-    let (runs, unreadable) = read(store, &directories(store, planned));
-    (summary_of(&runs, planned), runs.len(), unreadable)
+    let (all, unreadable) = read(store, &directories(store, planned));
+    (summary_of(&all, planned), all.runs.len(), unreadable)
 }
 
-/// One row a planned cell and scalar: the swept keys, the scalar's name, how many repeats have finished with a finite value, their
-/// smallest, quartiles and largest, and a 95 % bootstrap interval of the median where there are six or more. Cost: reads all
-/// records. With the table comes how many runs are in it, and why others cannot be read.
+/// One row a planned cell and final value, of scalars and of each number in a spectrum: the swept keys, the name, how many repeats
+/// have finished with a finite value, how many ended early and how many are planned; the smallest value, quartiles and the largest,
+/// and a 95 % bootstrap interval of the median where there are six or more. Cost: reads all records. With the table comes how many runs are in it, and why others cannot be read.
 ///
 /// The interval is that of the percentile method over all samples of the repeats with replacement, in closed form.
 pub(super) fn aggregates(store: &Store, planned: &PlannedRuns) -> (Table, usize, Vec<String>) {
-    let (mut runs, unreadable) = read(store, &directories(store, planned));
-    let cells = cells(planned);
-    runs.retain(|run| run.told.is_finished() && cells.contains_key(run.told.directory.as_str()));
-    (aggregates_of(&runs, planned), runs.len(), unreadable)
+    let there = |directory: &PathBuf| directory.exists();
+    let directories: Vec<PathBuf> = planned_directories(store, planned).filter(there).collect();
+    let (all, unreadable) = read(store, &directories);
+    (aggregates_of(&all, planned), all.runs.len(), unreadable)
 }
 
 /// The cell of each planned run, by its directory.
@@ -51,95 +51,138 @@ fn cells(planned: &PlannedRuns) -> HashMap<&str, usize> {
     planned.runs.iter().map(|run| (run.directory.as_str(), run.cell)).collect()
 }
 
+/// Where the results of each planned run belong.
+pub(super) fn planned_directories(store: &Store, planned: &PlannedRuns) -> impl Iterator<Item = PathBuf> {
+    planned.runs.iter().map(|run| store.root().join(&run.directory))
+}
+
 /// The directories of the runs that are there, planned ones first.
-pub(super) fn directories(store: &Store, planned: &PlannedRuns) -> Vec<PathBuf> {
+fn directories(store: &Store, planned: &PlannedRuns) -> Vec<PathBuf> {
     let all = store.directories();
     let there: HashSet<&Path> = all.iter().map(PathBuf::as_path).collect();
-    let mut directories: Vec<PathBuf> =
-        planned.runs.iter().map(|run| store.root().join(&run.directory)).collect();
+    let mut directories: Vec<PathBuf> = planned_directories(store, planned).collect();
     directories.retain(|directory| there.contains(directory.as_path()));
     let own: HashSet<PathBuf> = directories.iter().cloned().collect();
     directories.extend(all.into_iter().filter(|directory| !own.contains(directory)));
     directories
 }
 
-/// The runs in these directories, and what is wrong with those that cannot be read.
-fn read(store: &Store, directories: &[PathBuf]) -> (Vec<Summarised>, Vec<String>) {
-    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
-    for directory in directories {
-        match Summarised::read(store, directory) {
-            Ok(run) => runs.push(run),
-            Err(problem) => unreadable.push(problem),
-        }
-    }
-    (runs, unreadable)
+/// The results in a directory, or what is wrong with them: nothing that a reader could mend, unlike a file of his own.
+pub(super) fn load(store: &Store, directory: &Path) -> Result<StoredRun, String> {
+    store.load_directory(directory).map_err(|error| format!("{}: {}", error.file().display(), error.found()))
 }
 
-/// What the tables need of a run: a sweep may record more than fits into memory.
+/// What the tables need of runs: a sweep may record more than fits into memory.
+#[derive(Default)]
 struct Summarised {
+    runs: Vec<Ended>,
+    /// Where each number lies among those of a run.
+    scalars: BTreeMap<String, usize>,
+}
+
+/// A run that has ended.
+struct Ended {
     told: Told,
-    /// The last values of the arrays that have one number a recorded time.
-    scalars: BTreeMap<String, f64>,
+    /// The last values of the arrays that have one number a recorded time, or a row of them; those of a run that never began are
+    /// missing.
+    scalars: Vec<f64>,
+}
+
+impl Ended {
+    fn scalar(&self, at: usize) -> f64 {
+        self.scalars.get(at).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// The runs in these directories, and what is wrong with those that cannot be read.
+fn read(store: &Store, directories: &[PathBuf]) -> (Summarised, Vec<String>) {
+    let (mut all, mut unreadable) = (Summarised::default(), Vec::new());
+    for directory in directories {
+        if let Err(problem) = all.read(store, directory) {
+            unreadable.push(problem);
+        }
+    }
+    (all, unreadable)
 }
 
 impl Summarised {
-    /// Of the run in this directory; one that never began has no scalars.
-    fn read(store: &Store, directory: &Path) -> Result<Summarised, String> {
+    /// Adds the run in this directory.
+    fn read(&mut self, store: &Store, directory: &Path) -> Result<(), String> {
         let told = Told::read(store, directory)?;
-        if told.has_no_record() {
-            return Ok(Summarised { told, scalars: BTreeMap::new() });
+        let mut scalars = Vec::new();
+        if !told.has_no_record() {
+            let run = load(store, directory)?;
+            for (name, array) in &run.arrays {
+                let row_shape = array.shape.get(1..).unwrap_or_default();
+                let Some(row) = run.last(name).filter(|_| row_shape.len() < 2 && run.has_time_axis(name))
+                else {
+                    continue;
+                };
+                for (label, value) in labels(name, row_shape).into_iter().zip(row) {
+                    let next = self.scalars.len();
+                    let at = *self.scalars.entry(label).or_insert(next);
+                    scalars.resize(scalars.len().max(at + 1), f64::NAN);
+                    scalars[at] = *value;
+                }
+            }
         }
-        let run = store.load_directory(directory).map_err(|error| error.to_string())?;
-        let last = |name: &str| Some((name.to_string(), *run.last(name)?.first()?));
-        let scalars = scalar_names(&run).filter_map(last).collect();
-        Ok(Summarised { told, scalars })
+        self.runs.push(Ended { told, scalars });
+        Ok(())
+    }
+
+    /// What was recorded besides when, and where it lies.
+    fn recorded(&self) -> impl Iterator<Item = (&str, usize)> {
+        let named = self.scalars.iter().map(|(name, at)| (name.as_str(), *at));
+        named.filter(|(name, _)| !matches!(*name, "time" | "step"))
     }
 }
 
 /// What the tables need of the outcome of a run.
 pub(super) struct Told {
     pub(super) directory: String,
-    outcome: Value,
+    /// Swept keys and their values.
+    swept: Vec<(String, String)>,
+    seed: Option<i64>,
+    repeat: Option<i64>,
+    ending: String,
+    finished: bool,
+    steps: Option<i64>,
+    wall_seconds: f64,
 }
 
 impl Told {
     /// Of the run in this directory, or what is wrong with it.
     pub(super) fn read(store: &Store, directory: &Path) -> Result<Told, String> {
-        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut outcome = store.outcome_in(directory)?;
-        if let Some(outcome) = outcome.as_object_mut() {
-            outcome.retain(|key, _| {
-                matches!(
-                    &**key,
-                    "swept" | "seed" | "repeat" | "ending" | "finished" | "effort" | "wall_seconds"
-                )
-            });
-        }
-        Ok(Told { directory: name, outcome })
+        let outcome = store.outcome_in(directory)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        let swept = outcome["swept"].as_object().into_iter().flatten();
+        Ok(Told {
+            directory: directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            swept: swept.map(|(key, value)| (key.clone(), text(value))).collect(),
+            seed: outcome["seed"].as_i64(),
+            repeat: outcome["repeat"].as_i64(),
+            ending: text(&outcome["ending"]),
+            finished: outcome["finished"] == Value::Bool(true),
+            steps: outcome["effort"]["steps"].as_i64(),
+            wall_seconds: outcome["wall_seconds"].as_f64().unwrap_or(f64::NAN),
+        })
     }
 
     /// Whether it never began.
     pub(super) fn has_no_record(&self) -> bool {
-        self.outcome["ending"] == "error"
+        self.ending == "error"
     }
 
-    fn is_finished(&self) -> bool {
-        self.outcome["finished"] == Value::Bool(true)
-    }
-
-    fn text(&self, key: &str) -> String {
-        self.outcome[key].as_str().unwrap_or_default().to_string()
-    }
-
+    /// The value of a swept key; empty where it was not swept.
     fn swept(&self, key: &str) -> String {
-        self.outcome["swept"][key].as_str().unwrap_or_default().to_string()
+        self.swept.iter().find(|(swept, _)| swept == key).map_or_else(String::new, |(_, value)| value.clone())
     }
 }
 
 /// The swept keys of all runs, in the order in which they come up.
 fn swept_keys<'a>(runs: impl Iterator<Item = &'a Told>) -> Vec<&'a str> {
     let mut keys: Vec<&str> = Vec::new();
-    for key in runs.filter_map(|run| run.outcome["swept"].as_object()).flat_map(|swept| swept.keys()) {
+    for (key, _) in runs.flat_map(|run| &run.swept) {
         if !keys.contains(&key.as_str()) {
             keys.push(key);
         }
@@ -147,9 +190,11 @@ fn swept_keys<'a>(runs: impl Iterator<Item = &'a Told>) -> Vec<&'a str> {
     keys
 }
 
-/// The columns that say which run a row is: directory, swept keys, seed, repeat, why it ended.
+/// The columns that say which run a row is: directory, swept keys, seed, repeat, why it ended, whether it did
+/// what was asked for.
 pub(super) fn identity(runs: &[&Told]) -> Table {
-    let integers = |key: &str| Column::Integers(runs.iter().map(|run| run.outcome[key].as_i64()).collect());
+    let integers =
+        |of: &dyn Fn(&Told) -> Option<i64>| Column::Integers(runs.iter().map(|run| of(run)).collect());
     let texts = |of: &dyn Fn(&Told) -> String| runs.iter().map(|run| of(run)).collect::<Vec<_>>();
     let mut table = Table::default();
     table.push("directory", Column::Texts(texts(&|run| run.directory.clone())));
@@ -159,53 +204,68 @@ pub(super) fn identity(runs: &[&Told]) -> Table {
             table.push(key, Column::of_texts(texts(&|run| run.swept(key))));
         }
     }
-    table.push("seed", integers("seed"));
-    table.push("repeat", integers("repeat"));
-    table.push("ending", Column::Texts(texts(&|run| run.text("ending"))));
+    table.push("seed", integers(&|run| run.seed));
+    table.push("repeat", integers(&|run| run.repeat));
+    table.push("ending", Column::Texts(texts(&|run| run.ending.clone())));
+    table.push("finished", Column::Flags(runs.iter().map(|run| run.finished).collect()));
     table
 }
 
-fn summary_of(runs: &[Summarised], planned: &PlannedRuns) -> Table {
+fn summary_of(all: &Summarised, planned: &PlannedRuns) -> Table {
+    let runs = &all.runs;
     let mut table = identity(&runs.iter().map(|run| &run.told).collect::<Vec<_>>());
     let cells = cells(planned);
-    let is_planned = runs.iter().map(|run| cells.contains_key(run.told.directory.as_str()).to_string());
-    table.push("planned", Column::Texts(is_planned.collect()));
-    let scalar = |name: &str| {
-        Column::Numbers(runs.iter().map(|run| run.scalars.get(name).copied().unwrap_or(f64::NAN)).collect())
-    };
-    table.push("time", scalar("time"));
-    let steps = runs.iter().map(|run| run.told.outcome["effort"]["steps"].as_i64());
-    table.push("steps", Column::Integers(steps.collect()));
-    let seconds = runs.iter().map(|run| run.told.outcome["wall_seconds"].as_f64().unwrap_or(f64::NAN));
-    table.push("wall_seconds", Column::Numbers(seconds.collect()));
-    for name in recorded_scalars(runs.iter()) {
-        table.push(name, scalar(name));
+    let is_planned = runs.iter().map(|run| cells.contains_key(run.told.directory.as_str()));
+    table.push("planned", Column::Flags(is_planned.collect()));
+    let scalar = |at: usize| Column::Numbers(runs.iter().map(|run| run.scalar(at)).collect());
+    table.push("time", scalar(all.scalars.get("time").copied().unwrap_or(usize::MAX)));
+    table.push("steps", Column::Integers(runs.iter().map(|run| run.told.steps).collect()));
+    table.push("wall_seconds", Column::Numbers(runs.iter().map(|run| run.told.wall_seconds).collect()));
+    for (name, at) in all.recorded().filter(|(name, _)| !name.contains('[')) {
+        table.push(name, scalar(at));
     }
     table
 }
 
-fn aggregates_of(runs: &[Summarised], planned: &PlannedRuns) -> Table {
-    let cells = cells(planned);
-    let mut repeats: BTreeMap<usize, Vec<&Summarised>> = BTreeMap::new();
-    for run in runs {
-        if let (true, Some(&cell)) = (run.told.is_finished(), cells.get(run.told.directory.as_str())) {
-            repeats.entry(cell).or_default().push(run);
+/// The runs of a cell.
+#[derive(Default)]
+struct Cell<'a> {
+    finished: Vec<&'a Ended>,
+    failed: Vec<&'a Ended>,
+    planned: i64,
+}
+
+fn aggregates_of(all: &Summarised, planned: &PlannedRuns) -> Table {
+    let cell_of = cells(planned);
+    let mut cells: BTreeMap<usize, Cell<'_>> = BTreeMap::new();
+    for &cell in cell_of.values() {
+        cells.entry(cell).or_default().planned += 1;
+    }
+    for run in &all.runs {
+        let cell = cell_of.get(run.told.directory.as_str()).and_then(|cell| cells.get_mut(cell));
+        if let Some(Cell { finished, failed, .. }) = cell {
+            if run.told.finished { finished.push(run) } else { failed.push(run) }
         }
     }
-    let scalars = recorded_scalars(repeats.values().flatten().copied());
-    // The quantities of one cell after the other; each row stands for the cell's first repeat.
-    let (mut first, mut quantities, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    // The quantities of one cell after the other; each row stands for the cell's first run.
+    let (mut first, mut quantities) = (Vec::new(), Vec::new());
+    let mut counts: [Vec<Option<i64>>; 3] = Default::default();
     let mut numbers: [Vec<f64>; 7] = Default::default();
     let mut bootstraps: HashMap<usize, Option<BootstrapMedian>> = HashMap::new();
-    for repeats in repeats.values() {
-        for &name in &scalars {
-            let values = sorted_finite(repeats.iter().filter_map(|run| run.scalars.get(name).copied()));
-            if values.is_empty() {
+    for Cell { finished, failed, planned } in cells.values() {
+        let Some(one) = finished.first().or(failed.first()) else { continue };
+        for (name, at) in all.recorded() {
+            let values = sorted_finite(finished.iter().map(|run| run.scalar(at)));
+            // What finished runs of the cell do not have is none of theirs; a cell without any is told of by empty rows.
+            if values.is_empty() && !finished.is_empty() {
                 continue;
             }
-            first.push(&repeats[0].told);
+            first.push(&one.told);
             quantities.push(name.to_string());
-            counts.push(i64::try_from(values.len()).ok());
+            let failed = failed.len() as i64;
+            for (column, count) in counts.iter_mut().zip([values.len() as i64, failed, *planned]) {
+                column.push(Some(count));
+            }
             let bootstrap =
                 bootstraps.entry(values.len()).or_insert_with(|| BootstrapMedian::of(values.len()));
             let (low, high) =
@@ -221,7 +281,9 @@ fn aggregates_of(runs: &[Summarised], planned: &PlannedRuns) -> Table {
         table.push(key, Column::of_texts(first.iter().map(|run| run.swept(key)).collect()));
     }
     table.push("quantity", Column::Texts(quantities));
-    table.push("repeats", Column::Integers(counts));
+    for (name, column) in ["repeats", "failed", "planned"].into_iter().zip(counts) {
+        table.push(name, Column::Integers(column));
+    }
     let names = ["min", "q25", "median", "q75", "max", "median_low", "median_high"];
     for (name, column) in names.into_iter().zip(numbers) {
         table.push(name, Column::Numbers(column));
@@ -229,18 +291,31 @@ fn aggregates_of(runs: &[Summarised], planned: &PlannedRuns) -> Table {
     table
 }
 
-/// The scalars that runs recorded, besides those that say when.
-fn recorded_scalars<'a>(runs: impl Iterator<Item = &'a Summarised>) -> BTreeSet<&'a str> {
-    let names = runs.flat_map(|run| run.scalars.keys().map(String::as_str));
-    names.filter(|name| !matches!(*name, "time" | "step")).collect()
+/// Names of the numbers in a row of this shape: `loss`, `sigma_w1[0]`, `alignment_1_2[0,3]`.
+pub(super) fn labels(name: &str, row: &[usize]) -> Vec<String> {
+    let mut indices = vec![String::new()];
+    for &length in row {
+        let further = |before: &String| {
+            let comma = if before.is_empty() { "" } else { "," };
+            (0..length).map(|index| format!("{before}{comma}{index}")).collect::<Vec<_>>()
+        };
+        indices = indices.iter().flat_map(further).collect();
+    }
+    if row.is_empty() {
+        return vec![name.to_string()];
+    }
+    indices.iter().map(|index| format!("{name}[{index}]")).collect()
 }
 
-/// Names of the arrays that have one number a recorded time.
-fn scalar_names(run: &StoredRun) -> impl Iterator<Item = &str> {
-    run.arrays.iter().filter(|(_, array)| array.shape.len() == 1).map(|(name, _)| name.as_str()).filter(
-        |name| {
-            let length = |name: &str| run.arrays.get(name).map(|array| array.values.len());
-            length(name) == length("time") && !name.starts_with("pca_")
-        },
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_named_by_their_indices() {
+        assert_eq!(labels("loss", &[]), ["loss"]);
+        assert_eq!(labels("sigma_w1", &[2]), ["sigma_w1[0]", "sigma_w1[1]"]);
+        assert_eq!(labels("a", &[2, 2]), ["a[0,0]", "a[0,1]", "a[1,0]", "a[1,1]"]);
+        assert!(labels("a", &[2, 0]).is_empty());
+    }
 }
