@@ -320,6 +320,37 @@ fn aggregates_are_over_the_finished_repeats_of_each_planned_cell() {
     assert_eq!(format!("{:?}", stored_array(&archive, "median").1), format!("{expected:?}"));
 }
 
+/// What a run is swept over may be called like what it records, and a vector may be as long as the time is.
+#[test]
+fn columns_are_what_their_names_say() {
+    let place = Place(TempDir::new().unwrap());
+    let lines: Vec<&str> = SWEEP.lines().filter(|line| !line.starts_with("sweep")).collect();
+    let losses = "sweep = { loss = [{ kind = \"infonce-euclidean\" }, { kind = \"infonce-dot\", temperature = 1.0 }] }";
+    fs::write(place.path("losses.toml"), format!("{}\n{losses}\n", lines.join("\n"))).unwrap();
+    assert_eq!(place.call(&["run", "losses.toml", "--out", "out"]).status.code(), Some(0));
+    let summary = rows(&fs::read_to_string(place.path("out/summary.csv")).unwrap());
+    assert!(summary.iter().all(|row| row["loss (swept)"].contains("infonce") && number(&row["loss"]) > 0.0));
+    place.export(&[]);
+    place.export(&["--format", "npz"]);
+
+    let flow = "{ kind = \"population\", method = \"tsit5\", rtol = 1e-6, atol = 1e-9, time_end = 1.0 }";
+    let population: Vec<String> = lines
+        .iter()
+        .map(|line| match line.split(' ').next().unwrap() {
+            "dynamics" => format!("dynamics = {flow}"),
+            "observe" => "observe = { times = { kind = \"linear\", count = 3 }, quantities = [\"loss\", \"spectra\", \"theory\"] }".to_string(),
+            _ => (*line).to_string(),
+        })
+        .collect();
+    fs::write(place.path("population.toml"), population.join("\n")).unwrap();
+    assert_eq!(place.call(&["run", "population.toml", "--out", "limit"]).status.code(), Some(0));
+    let cell = names(&place.path("limit")).into_iter().find(|name| name.starts_with("repeat")).unwrap();
+    let record = read_npz(place.path("limit").join(cell).join("record.npz")).unwrap();
+    assert_eq!(record["theory_limit"].shape, record["time"].shape, "as long as the time, and another thing");
+    let summary = rows(&fs::read_to_string(place.path("limit/summary.csv")).unwrap());
+    assert!(!summary[0].contains_key("theory_limit"), "{:?}", summary[0].keys());
+}
+
 #[test]
 fn what_cannot_be_exported_is_refused_and_what_is_damaged_is_left_out_and_told() {
     let place = Place::with_results();
@@ -365,15 +396,24 @@ fn what_cannot_be_exported_is_refused_and_what_is_damaged_is_left_out_and_told()
         assert!(fs::read(place.path("real.npz")).unwrap().starts_with(b"PK"));
     }
 
-    let directory = place.runs().into_keys().next().unwrap();
+    let directory = run;
     let record = place.path("out").join(&directory).join("record.npz");
     let bytes = fs::read(&record).unwrap();
     fs::write(&record, &bytes[..bytes.len() / 2]).unwrap();
-    for table in ["trajectories", "summary"] {
+    for table in ["trajectories", "summary", "aggregates", "gone"] {
+        let mut table = table;
+        if table == "gone" {
+            // The outcome, without which there is no telling what the folder is.
+            fs::remove_file(place.path("out").join(&directory).join("outcome.json")).unwrap();
+            table = "summary";
+        }
         let output = place.call(&["export", "out", "--table", table, "--out", "partly.csv"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(errors(&output).contains(&directory), "{}", errors(&output));
         let rows = rows(&fs::read_to_string(place.path("partly.csv")).unwrap());
+        if table == "aggregates" {
+            continue;
+        }
         let runs: std::collections::BTreeSet<&String> = rows.iter().map(|row| &row["directory"]).collect();
         assert_eq!(runs.len(), RUNS - 1);
         assert!(!runs.contains(&directory));

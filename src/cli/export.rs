@@ -1,6 +1,6 @@
 //! `contraflow export DIR`: the results of a store in one file.
 
-use super::{DONE, Export, FAILED, counted, print_line, refuse};
+use super::{DONE, Export, FAILED, INTERRUPTED, counted, interrupted, print_line, refuse};
 use crate::files::TableFormat;
 use crate::run::{self, ExportFormat, ExportedTable, Store};
 use std::fs;
@@ -32,8 +32,13 @@ pub(super) fn export(arguments: &Export) -> u8 {
         "parquet" => ExportFormat::Table(TableFormat::Parquet),
         _ => ExportFormat::Table(TableFormat::Csv),
     };
-    let exported = match run::export(&store, &planned, table, format, &arguments.arrays, &path) {
+    let exported = match run::export(&store, &planned, table, format, &arguments.arrays, &path, &interrupted)
+    {
         Ok(exported) => exported,
+        Err(_) if interrupted() => {
+            eprintln!("interrupted; nothing was written");
+            return INTERRUPTED;
+        }
         Err(error) if error.io_kind().is_some() => {
             eprintln!("error: {error}");
             return FAILED;

@@ -21,6 +21,9 @@ impl Progress {
         for task in tasks {
             let (name, waiting, planned) =
                 (&task.experiment().name, task.waiting(), task.experiment().plans.len());
+            for message in task.unreadable() {
+                eprintln!("{message}; this run is left alone");
+            }
             for message in task.damage() {
                 eprintln!("{message}; this run is done again");
             }

@@ -63,6 +63,7 @@ pub(super) fn run(arguments: &Run) -> u8 {
             State::Finished => "finished".to_string(),
             State::Failed(message) => format!("failed: {message}"),
             State::Damaged(message) => format!("damaged: {message}"),
+            State::Unreadable(message) => format!("unreadable: {message}"),
             State::Missing => "missing".to_string(),
         };
         print_line(&format!("{}  {state}", store.directory(plan).display()));
@@ -187,7 +188,9 @@ pub(super) fn run_missing(
         let (index, Work { store, planned, .. }) = (indices[task], work[indices[task]]);
         let ended = ended.and_then(|tally| {
             if let Some(planned) = planned {
-                run::write_tables(store, planned)?;
+                for problem in run::write_tables(store, planned)? {
+                    progress.aside(|| eprintln!("left out of summary.csv: {problem}"));
+                }
             }
             Ok(tally)
         });

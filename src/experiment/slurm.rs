@@ -34,8 +34,23 @@ pub(super) const SLURM: &[Key] = &[
 ];
 
 /// Options that have keys of their own, or that the tasks themselves need.
-const TAKEN: [&str; 9] =
-    ["array", "wrap", "output", "open-mode", "job-name", "partition", "time", "mem", "cpus-per-task"];
+const TAKEN: [&str; 15] = [
+    "array",
+    "clusters",
+    "cpus-per-task",
+    "help",
+    "job-name",
+    "mem",
+    "open-mode",
+    "output",
+    "partition",
+    "test-only",
+    "time",
+    "usage",
+    "version",
+    "wait",
+    "wrap",
+];
 
 /// What each task of a submission asks of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +110,8 @@ fn check_option(option: &str) -> Result<(), String> {
     match name {
         // Slurm takes the beginning of a name for the name.
         Some(name) if !name.is_empty() && TAKEN.iter().any(|taken| taken.starts_with(name)) => Err(format!(
-            "the option {shown:?} is set by contraflow, or by a key of `slurm`; allowed: other options"
+            "the option {shown:?} is set by contraflow or by a key of `slurm`, or keeps tasks from being submitted or found; \
+             allowed: other options"
         )),
         Some(name) if is_option_name(name) && !option.chars().any(char::is_control) => Ok(()),
         _ => Err(format!("the option {shown:?} is refused; allowed: --NAME or --NAME=VALUE, in one line")),

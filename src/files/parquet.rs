@@ -1,6 +1,6 @@
 //! Parquet files: columns of tables, without compression beyond the encodings of the format.
 
-use super::error::{FileError, Place};
+use super::error::FileError;
 use super::table::{Column, Table};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
@@ -84,6 +84,5 @@ fn schema(table: &Table) -> parquet::errors::Result<Type> {
 }
 
 fn failed(path: &Path, error: &parquet::errors::ParquetError) -> FileError {
-    let (allowed, remedy) = ("room and permission to write", "make room, or name another file with --out");
-    FileError::new(path, Place::Whole, format!("cannot be written as Parquet: {error}"), allowed, remedy)
+    FileError::io(path, "write Parquet", &std::io::Error::other(error.to_string()))
 }

@@ -3,6 +3,7 @@
 use super::csv::csv_bytes;
 use super::error::FileError;
 use super::npz::{NpzArray, npz_bytes};
+use std::collections::HashSet;
 
 /// The values of a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +25,9 @@ impl Column {
         let all = |fits: &dyn Fn(&str) -> bool| texts.iter().all(|text| text.is_empty() || fits(text));
         if texts.iter().all(String::is_empty) {
             Column::Texts(texts)
-        } else if all(&|text| text.parse::<i64>().is_ok()) {
+        } else if all(&|text| text.parse::<i64>().is_ok_and(|integer| integer.to_string() == text)) {
             Column::Integers(texts.iter().map(|text| text.parse().ok()).collect())
-        } else if all(&|text| text.parse::<f64>().is_ok()) {
+        } else if all(&is_number) {
             Column::Numbers(texts.iter().map(|text| text.parse().unwrap_or(f64::NAN)).collect())
         } else if texts.iter().all(|text| matches!(text.as_str(), "true" | "false")) {
             Column::Flags(texts.iter().map(|text| text == "true").collect())
@@ -77,21 +78,32 @@ impl Column {
     }
 }
 
+/// Whether a text is a number as programs write them: no word, such as `nan` or `inf`, and no digits of a name, such as `007`.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_padded = digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit());
+    digits.starts_with(|c: char| c.is_ascii_digit()) && !is_padded && text.parse::<f64>().is_ok()
+}
+
 /// Named columns of one length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     columns: Vec<(String, Column)>,
+    names: HashSet<String>,
 }
 
 impl Table {
-    /// Adds a column.
+    /// Adds a column; where another one has its name, with a prime after it.
     ///
     /// # Panics
-    /// Another column has the same name or another length.
+    /// The other columns have another length.
     pub fn push(&mut self, name: impl Into<String>, column: Column) {
-        let name = name.into();
-        let fits = |(other, values): &(String, Column)| *other != name && values.len() == column.len();
-        assert!(self.columns.iter().all(fits), "the column {name} does not fit into its table");
+        let mut name = name.into();
+        let fits = self.columns.is_empty() || self.rows() == column.len();
+        assert!(fits, "the column {name} does not fit into its table");
+        while !self.names.insert(name.clone()) {
+            name.push('\'');
+        }
         self.columns.push((name, column));
     }
 
@@ -177,7 +189,16 @@ mod tests {
         let Column::Numbers(numbers) = Column::of_texts(texts(&["0.5", ""])) else { panic!("numbers") };
         assert!(numbers[0] == 0.5 && numbers[1].is_nan());
         assert_eq!(Column::of_texts(texts(&["true", "false"])), Column::Flags(vec![true, false]));
-        for words in [&["3", "flow"][..], &["", ""], &["true", ""], &["[8, 8]"]] {
+        let words = [
+            &["3", "flow"][..],
+            &["", ""],
+            &["true", ""],
+            &["[8, 8]"],
+            &["007", "10"],
+            &["nan"],
+            &["1.0", "inf"],
+        ];
+        for words in words {
             assert_eq!(Column::of_texts(texts(words)), Column::Texts(texts(words)));
         }
     }
@@ -191,6 +212,16 @@ mod tests {
         table.push("f", Column::Flags(vec![true, false]));
         let text = String::from_utf8(table.csv_bytes()).unwrap();
         assert_eq!(text, "a.b,n,v,f\n\"x, y\",,,true\n,7,1e-300,false\n");
+    }
+
+    #[test]
+    fn a_name_that_is_there_gets_a_prime() {
+        let mut table = Table::default();
+        for _ in 0..3 {
+            table.push("a", Column::Numbers(vec![]));
+        }
+        let names: Vec<_> = table.columns().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "a'", "a''"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A run between two of its steps: with its plan, all that it needs to go on to the same results, bit for bit.
 
 use crate::dynamics::{Checkpoint, Position, StiffnessTest};
+use crate::experiment::{ENGINE_REVISION, Plan};
 use crate::files::{self, Array, FileError, NpzArray, Place};
 use crate::record::{Column, Effort, Trajectory};
 use serde_json::{Value, json};
@@ -55,8 +56,8 @@ const COLUMN: &str = "column ";
 const CONSTANT: &str = "constant ";
 
 impl RunCheckpoint {
-    /// Writes the checkpoint whole or not at all, with the seconds that the run has taken so far.
-    pub(super) fn write(&self, path: &Path, wall_seconds: f64) -> Result<(), FileError> {
+    /// Writes the checkpoint of `plan` whole or not at all, with the seconds that the run has taken so far.
+    pub(super) fn write(&self, path: &Path, plan: &Plan, wall_seconds: f64) -> Result<(), FileError> {
         let (numbers, counts, state, derivative) = match &self.standing {
             Standing::Descent(Position { step, theta }) => (vec![], vec![*step], theta, &Vec::new()),
             Standing::Flow(flow) => {
@@ -83,8 +84,13 @@ impl RunCheckpoint {
         };
         let Remarks { failure, short, left_limit, warnings } = &self.remarks;
         let (short, short_time) = short.unzip();
-        let text =
-            json!({ "failure": failure, "short": short, "left_limit": left_limit, "warnings": warnings });
+        let text = json!({
+            "plan": fingerprint(plan),
+            "failure": failure,
+            "short": short,
+            "left_limit": left_limit,
+            "warnings": warnings
+        });
         let text: Vec<u64> = text.to_string().bytes().map(u64::from).collect();
         let times = self.trajectory.time.len();
         let mut arrays: Vec<(String, Vec<usize>, &[f64])> = vec![
@@ -113,15 +119,16 @@ impl RunCheckpoint {
         files::write_atomically(path, &files::npz_bytes(&entries)?)
     }
 
-    /// Reads a checkpoint and the seconds that its run had taken.
-    pub(super) fn read(path: &Path) -> Result<(RunCheckpoint, f64), FileError> {
-        RunCheckpoint::of_arrays(files::read_npz(path)?).ok_or_else(|| {
-            let remedy = "remove it; the run then begins anew";
-            FileError::new(path, Place::Whole, "not a checkpoint", "what an interrupted run has left", remedy)
+    /// Reads a checkpoint of `plan` and the seconds that its run had taken.
+    pub(super) fn read(path: &Path, plan: &Plan) -> Result<(RunCheckpoint, f64), FileError> {
+        RunCheckpoint::of_arrays(files::read_npz(path)?, plan).ok_or_else(|| {
+            let (found, allowed) =
+                ("not a checkpoint of this run", "what this run has left when it was interrupted");
+            FileError::new(path, Place::Whole, found, allowed, "remove it; the run then begins anew")
         })
     }
 
-    fn of_arrays(mut arrays: BTreeMap<String, Array>) -> Option<(RunCheckpoint, f64)> {
+    fn of_arrays(mut arrays: BTreeMap<String, Array>, plan: &Plan) -> Option<(RunCheckpoint, f64)> {
         let mut take = |name: &str| arrays.remove(name).map(|array| array.values);
         let (numbers, state, derivative) = (take("numbers")?, take("state")?, take("derivative")?);
         let counts: Vec<u64> = take("counts")?.iter().map(|count| *count as u64).collect();
@@ -152,6 +159,9 @@ impl RunCheckpoint {
         let [short_time, wall_seconds] = take("others")?[..] else { return None };
         let bytes: Vec<u8> = take("text")?.iter().map(|byte| *byte as u8).collect();
         let text: Value = serde_json::from_slice(&bytes).ok()?;
+        if text["plan"] != fingerprint(plan) {
+            return None;
+        }
         let warnings = text["warnings"].as_array()?.iter().map(|text| text.as_str().map(String::from));
         let remarks = Remarks {
             failure: text["failure"].as_str().map(String::from),
@@ -175,6 +185,11 @@ impl RunCheckpoint {
         }
         Some((RunCheckpoint { standing, trajectory, remarks }, wall_seconds))
     }
+}
+
+/// What a checkpoint is of: all that a run depends on, longer than the hash in its name.
+fn fingerprint(plan: &Plan) -> String {
+    files::sha256_hex(format!("{ENGINE_REVISION}\n{}", plan.settings.to_toml()).as_bytes())
 }
 
 #[cfg(test)]
@@ -271,14 +286,14 @@ observe  = {{ times = {{ {times} }}, quantities = [{quantities}] }}
                         steps.set(steps.get() + 1);
                         if steps.get() == stretch { Pause::Stop } else { Pause::GoOn }
                     };
-                    let mut keep = |checkpoint: &RunCheckpoint| checkpoint.write(&path, 1.5).unwrap();
+                    let mut keep = |checkpoint: &RunCheckpoint| checkpoint.write(&path, plan, 1.5).unwrap();
                     let prepared = plan.prepare().unwrap();
                     let simulation = simulate_from(checkpoint.take(), plan, prepared, &watch, &mut keep);
                     if !matches!(simulation.ending, Ending::Interrupted { .. }) {
                         break simulation;
                     }
                     stops += 1;
-                    let (read, seconds) = RunCheckpoint::read(&path).unwrap();
+                    let (read, seconds) = RunCheckpoint::read(&path, plan).unwrap();
                     assert_eq!(seconds, 1.5);
                     checkpoint = Some(read);
                 };
@@ -313,6 +328,8 @@ observe  = {{ times = {{ {times} }}, quantities = [{quantities}] }}
     fn remarks_and_odd_numbers_come_back_from_disk_and_what_is_no_checkpoint_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.npz");
+        let examples = examples();
+        let (plan, other) = (&examples[0].plans[0], &examples[1].plans[0]);
         let mut trajectory = Trajectory { time: vec![0.0], step: vec![0], ..Trajectory::default() };
         trajectory.put("a", &[2, 1], &[f64::INFINITY, -0.0]);
         trajectory.constants.insert("b c".into(), (vec![], vec![5e-324]));
@@ -326,8 +343,8 @@ observe  = {{ times = {{ {times} }}, quantities = [{quantities}] }}
                 warnings: vec![String::new(), "σ".into()],
             },
         };
-        checkpoint.write(&path, 0.25).unwrap();
-        assert_eq!(RunCheckpoint::read(&path).unwrap(), (checkpoint.clone(), 0.25));
+        checkpoint.write(&path, plan, 0.25).unwrap();
+        assert_eq!(RunCheckpoint::read(&path, plan).unwrap(), (checkpoint.clone(), 0.25));
         for step_size in [None, Some(0.3)] {
             let effort = Effort {
                 steps: 1,
@@ -349,15 +366,17 @@ observe  = {{ times = {{ {times} }}, quantities = [{quantities}] }}
             };
             let standing = Standing::Flow(flow);
             let checkpoint = RunCheckpoint { standing, ..checkpoint.clone() };
-            checkpoint.write(&path, 0.5).unwrap();
-            assert_eq!(RunCheckpoint::read(&path).unwrap(), (checkpoint, 0.5));
+            checkpoint.write(&path, plan, 0.5).unwrap();
+            assert_eq!(RunCheckpoint::read(&path, plan).unwrap(), (checkpoint, 0.5));
         }
+        let error = RunCheckpoint::read(&path, other).unwrap_err().to_string();
+        assert!(error.contains("not a checkpoint of this run"), "{error}");
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            assert!(RunCheckpoint::read(&path).is_err(), "{length} bytes");
+            assert!(RunCheckpoint::read(&path, plan).is_err(), "{length} bytes");
         }
         files::write_npz(&path, &[("state", NpzArray::f64(&[1], &[1.0]))]).unwrap();
-        assert!(RunCheckpoint::read(&path).unwrap_err().to_string().contains("begins anew"));
+        assert!(RunCheckpoint::read(&path, plan).unwrap_err().to_string().contains("begins anew"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::overview::PlannedRuns;
 use super::store::{Store, StoredRun};
-use super::summary::{Told, aggregates, identity, labels, load, planned_directories, summary};
+use super::summary::{Told, aggregates, flaw, identity, labels, load, planned_directories, stopped, summary};
 use crate::files::{self, Array, Column, FileError, MAX_VALUES, NpzArray, Place, Table, TableFormat};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,12 +44,12 @@ pub struct Exported {
 /// Writes results of `store` to `path`, whole or not at all; of trajectories those arrays that `arrays` names, or all if it names
 /// none. Rows and arrays end with NaN, or nothing, where a run has recorded less than another.
 ///
-/// Cost: reads all records; trajectories are read twice, and a table of them is held in parts of a million numbers or one run, stacked arrays as a
-/// whole.
+/// Cost: reads all records; trajectories are read twice, and a table of them is held in parts of a million numbers or one run, beside
+/// whatever says which run a row is; stacked arrays as a whole, and once more as a file.
 ///
 /// # Errors
-/// There is nothing to export; an array that no run has, or that has no place in a table; more than an archive holds; what cannot
-/// be written.
+/// There is nothing to export; an array that no run has, or that has no place in a table; more than an archive holds; a run that is
+/// replaced meanwhile; what cannot be written; `stop` says so.
 pub fn export(
     store: &Store,
     planned: &PlannedRuns,
@@ -57,11 +57,16 @@ pub fn export(
     format: ExportFormat,
     arrays: &[String],
     path: &Path,
+    stop: &dyn Fn() -> bool,
 ) -> Result<Exported, FileError> {
     let (table, runs, unreadable) = match table {
-        ExportedTable::Trajectories => return trajectories(store, planned, format, arrays, path),
-        ExportedTable::Summary => summary(store, planned),
-        ExportedTable::Aggregates => aggregates(store, planned),
+        ExportedTable::Trajectories => {
+            let mut survey = Survey::of(store, planned, stop)?;
+            survey.choose(arrays, format)?;
+            return survey.write(format, path);
+        }
+        ExportedTable::Summary => summary(store, planned, stop)?,
+        ExportedTable::Aggregates => aggregates(store, planned, stop)?,
     };
     if table.rows() == 0 {
         return Err(nothing(store));
@@ -76,32 +81,6 @@ pub fn export(
 fn nothing(store: &Store) -> FileError {
     let remedy = "wait for `contraflow run`, or see what `contraflow status` says";
     FileError::new(store.root(), Place::Whole, "nothing to export", "a planned run with results", remedy)
-}
-
-fn trajectories(
-    store: &Store,
-    planned: &PlannedRuns,
-    format: ExportFormat,
-    arrays: &[String],
-    path: &Path,
-) -> Result<Exported, FileError> {
-    let mut survey = Survey::of(store, planned)?;
-    survey.choose(store, arrays, format)?;
-    let (rows, columns) = match format {
-        ExportFormat::Npz => {
-            let stacked = survey.stacked(store)?;
-            let more: Vec<(&str, NpzArray<'_>)> =
-                stacked.iter().map(|(name, array)| (name.as_str(), array.into())).collect();
-            files::write_atomically(path, &survey.identity.npz_bytes(&more)?)?;
-            (survey.directories.len(), survey.identity.columns().len() + stacked.len())
-        }
-        ExportFormat::Table(format) => {
-            files::write_table(path, format, survey.parts(store))?;
-            let columns: usize = survey.shapes.values().map(|shape| shape.row_length()).sum();
-            (survey.times.iter().sum(), survey.identity.columns().len() + columns)
-        }
-    };
-    Ok(Exported { runs: survey.directories.len(), rows, columns, unreadable: survey.unreadable })
 }
 
 /// The shape that holds an array of all runs.
@@ -121,7 +100,9 @@ impl Shape {
 }
 
 /// What there is to export, by one pass over the records.
-struct Survey {
+struct Survey<'a> {
+    store: &'a Store,
+    stop: &'a dyn Fn() -> bool,
     directories: Vec<PathBuf>,
     /// One row a run.
     identity: Table,
@@ -131,16 +112,26 @@ struct Survey {
     unreadable: Vec<String>,
 }
 
-impl Survey {
+impl<'a> Survey<'a> {
     /// Of the planned runs that have records.
-    fn of(store: &Store, planned: &PlannedRuns) -> Result<Survey, FileError> {
+    fn of(
+        store: &'a Store,
+        planned: &PlannedRuns,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Result<Survey<'a>, FileError> {
         let (mut directories, mut told, mut times) = (Vec::new(), Vec::new(), Vec::new());
         let mut shapes = BTreeMap::new();
         let mut unreadable = Vec::new();
-        for directory in planned_directories(store, planned).filter(|directory| directory.exists()) {
+        for directory in planned_directories(store, planned) {
+            if stop() {
+                return Err(stopped(store));
+            }
             let read = Told::read(store, &directory).and_then(|told| match told.has_no_record() {
                 true => Ok(None),
-                false => Ok(Some((told, load(store, &directory)?))),
+                false => match load(store, &directory) {
+                    Ok(run) => Ok(Some((told, run))),
+                    Err(error) => Err(flaw(&error)),
+                },
             });
             match read {
                 Ok(None) => (),
@@ -157,12 +148,53 @@ impl Survey {
             return Err(nothing(store));
         }
         let identity = identity(&told.iter().collect::<Vec<_>>());
-        Ok(Survey { directories, identity, times, shapes, unreadable })
+        Ok(Survey { store, stop, directories, identity, times, shapes, unreadable })
+    }
+
+    /// The results of the run of this index, once more.
+    fn load(&self, index: usize) -> Result<StoredRun, FileError> {
+        if (self.stop)() {
+            return Err(stopped(self.store));
+        }
+        let directory = &self.directories[index];
+        let run = load(self.store, directory)?;
+        let fits = |(name, shape): (&String, &Shape)| {
+            run.arrays.get(name).is_none_or(|array| {
+                let lengths = shape.lengths.iter().zip(&array.shape);
+                array.shape.len() == shape.lengths.len()
+                    && lengths.into_iter().all(|(most, length)| length <= most)
+            })
+        };
+        if run.times().len() == self.times[index] && self.shapes.iter().all(fits) {
+            return Ok(run);
+        }
+        let (found, allowed) = ("replaced by another run while it was exported", "runs that have ended");
+        Err(FileError::new(directory, Place::Whole, found, allowed, "export again"))
+    }
+
+    /// Writes all of it.
+    fn write(self, format: ExportFormat, path: &Path) -> Result<Exported, FileError> {
+        let identified = self.identity.columns().len();
+        let (rows, columns) = match format {
+            ExportFormat::Npz => {
+                let stacked = self.stacked()?;
+                let more: Vec<(&str, NpzArray<'_>)> =
+                    stacked.iter().map(|(name, array)| (name.as_str(), array.into())).collect();
+                files::write_atomically(path, &self.identity.npz_bytes(&more)?)?;
+                (self.directories.len(), stacked.len())
+            }
+            ExportFormat::Table(format) => {
+                files::write_table(path, format, self.parts())?;
+                (self.times.iter().sum(), self.shapes.values().map(Shape::row_length).sum())
+            }
+        };
+        let (runs, columns) = (self.directories.len(), identified + columns);
+        Ok(Exported { runs, rows, columns, unreadable: self.unreadable })
     }
 
     /// Keeps `time`, `step` and the arrays of these names, or all if there are none, each spectrum with its floor; a table has only
     /// arrays that follow time.
-    fn choose(&mut self, store: &Store, names: &[String], format: ExportFormat) -> Result<(), FileError> {
+    fn choose(&mut self, names: &[String], format: ExportFormat) -> Result<(), FileError> {
         let fits = |shape: &Shape| format == ExportFormat::Npz || shape.follows_time;
         for name in names {
             let (found, remedy) = match self.shapes.get(name) {
@@ -173,7 +205,7 @@ impl Survey {
             let known: Vec<&str> =
                 self.shapes.iter().filter(|(_, shape)| fits(shape)).map(|(name, _)| name.as_str()).collect();
             let (place, known) = (Place::Part(format!("array `{name}`")), known.join(", "));
-            return Err(FileError::new(store.root(), place, found, known, remedy));
+            return Err(FileError::new(self.store.root(), place, found, known, remedy));
         }
         let is_floor_of = |floor: &str, name: &str| {
             floor.strip_prefix("floor_").is_some_and(|of| name.strip_prefix("sigma_") == Some(of))
@@ -187,7 +219,7 @@ impl Survey {
     }
 
     /// The arrays of all runs, stacked, by name.
-    fn stacked(&self, store: &Store) -> Result<BTreeMap<String, Array>, FileError> {
+    fn stacked(&self) -> Result<BTreeMap<String, Array>, FileError> {
         let runs = self.directories.len();
         let size = |shape: &Shape| shape.lengths.iter().product::<usize>().saturating_mul(runs);
         let total = self.shapes.values().map(size).fold(0, usize::saturating_add);
@@ -195,15 +227,15 @@ impl Survey {
             let (found, allowed) =
                 (format!("{total} numbers"), format!("fewer than {MAX_VALUES} in an archive"));
             let remedy = "name the arrays that matter with --array, or ask for --format csv or parquet";
-            return Err(FileError::new(store.root(), Place::Whole, found, allowed, remedy));
+            return Err(FileError::new(self.store.root(), Place::Whole, found, allowed, remedy));
         }
         let mut stacked: BTreeMap<String, Array> = BTreeMap::new();
         for (name, shape) in &self.shapes {
             let axes = std::iter::once(runs).chain(shape.lengths.iter().copied()).collect();
             stacked.insert(name.clone(), Array { shape: axes, values: vec![f64::NAN; size(shape)] });
         }
-        for (index, directory) in self.directories.iter().enumerate() {
-            let run = store.load_directory(directory)?;
+        for index in 0..runs {
+            let run = self.load(index)?;
             for (name, stacked) in &mut stacked {
                 let lengths = &stacked.shape[1..];
                 let size: usize = lengths.iter().product();
@@ -217,7 +249,7 @@ impl Survey {
     }
 
     /// The rows of the runs, as many runs at a time as give some [`PART`] numbers.
-    fn parts<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = Result<Table, FileError>> + 'a {
+    fn parts(&self) -> impl Iterator<Item = Result<Table, FileError>> {
         let columns: usize = self.shapes.values().map(Shape::row_length).sum();
         let mut next = 0;
         std::iter::from_fn(move || {
@@ -227,16 +259,16 @@ impl Survey {
                 numbers += self.times[next] * columns;
                 next += 1;
             }
-            (next > first).then(|| self.part(store, first, next))
+            (next > first).then(|| self.part(first, next))
         })
     }
 
     /// The rows of the runs from index `first` to before `end`.
-    fn part(&self, store: &Store, first: usize, end: usize) -> Result<Table, FileError> {
+    fn part(&self, first: usize, end: usize) -> Result<Table, FileError> {
         let mut rows_of = Vec::new();
         let mut numbers: Vec<Vec<f64>> = vec![Vec::new(); self.shapes.len()];
         for index in first..end {
-            let run = store.load_directory(&self.directories[index])?;
+            let run = self.load(index)?;
             let times = run.times().len();
             rows_of.resize(rows_of.len() + times, index);
             for ((name, shape), numbers) in self.shapes.iter().zip(&mut numbers) {
@@ -331,7 +363,83 @@ fn spread(values: &[f64], shape: &[usize], larger: &[usize], into: &mut [f64]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SMALL_EXPERIMENT;
+    use super::super::schedule::run;
     use super::*;
+    use crate::experiment::Experiment;
+    use std::cell::Cell;
+
+    fn done(folder: &Path) -> (Experiment, Store) {
+        let store = Store::new(folder.join("records"));
+        let experiment = Experiment::parse("test.toml", folder, SMALL_EXPERIMENT, &[]).unwrap();
+        run(&experiment, &store, 1, false, &|| false, &|_| ()).unwrap();
+        (experiment, store)
+    }
+
+    #[test]
+    fn an_export_that_is_stopped_at_any_time_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, store) = done(folder.path());
+        let planned = PlannedRuns::of(&experiment);
+        let tables = [ExportedTable::Trajectories, ExportedTable::Summary, ExportedTable::Aggregates];
+        let csv = ExportFormat::Table(TableFormat::Csv);
+        for (table, format) in tables.into_iter().flat_map(|table| [(table, csv), (table, ExportFormat::Npz)])
+        {
+            let path = folder.path().join("file");
+            let mut last = 0;
+            for allowed in 0.. {
+                let asked = Cell::new(0);
+                let stop = || {
+                    asked.set(asked.get() + 1);
+                    asked.get() > allowed
+                };
+                let exported = export(&store, &planned, table, format, &[], &path, &stop);
+                if exported.is_ok() {
+                    break;
+                }
+                assert_eq!(exported.unwrap_err().io_kind(), Some(std::io::ErrorKind::Interrupted));
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{table:?} {format:?}");
+                last = allowed + 1;
+            }
+            // Trajectories are read twice.
+            let reads = if table == ExportedTable::Trajectories { 2 } else { 1 };
+            assert_eq!(last, reads * experiment.plans.len());
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_replaced_while_it_is_exported_is_an_error_and_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, store) = done(folder.path());
+        let record = store.directory(&experiment.plans[0]).join("record.npz");
+        let arrays = files::read_npz(&record).unwrap();
+        for format in [ExportFormat::Table(TableFormat::Csv), ExportFormat::Npz] {
+            for longer in [true, false] {
+                let survey = Survey::of(&store, &PlannedRuns::of(&experiment), &|| false).unwrap();
+                let mut changed = arrays.clone();
+                for array in changed.values_mut() {
+                    let row: usize = array.shape[1..].iter().product();
+                    if longer {
+                        array.values.extend(vec![0.0; row]);
+                    } else {
+                        array.values.truncate(array.values.len() - row);
+                    }
+                    array.shape[0] = array.values.len() / row.max(1);
+                }
+                let entries: Vec<_> =
+                    changed.iter().map(|(name, array)| (name.as_str(), array.into())).collect();
+                files::write_npz(&record, &entries).unwrap();
+                let path = folder.path().join("file");
+                let error = survey.write(format, &path).unwrap_err().to_string();
+                assert!(error.contains("replaced by another run"), "{error}");
+                assert!(!path.exists());
+                let entries: Vec<_> =
+                    arrays.iter().map(|(name, array)| (name.as_str(), array.into())).collect();
+                files::write_npz(&record, &entries).unwrap();
+            }
+        }
+    }
 
     #[test]
     fn arrays_spread_over_larger_ones_leave_the_rest_as_it_was() {

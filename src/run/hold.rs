@@ -216,13 +216,18 @@ impl Holds {
                     .map_err(|error| FileError::io(&path, "write", &error))?;
                 return Ok(Some(held));
             }
-            match fs::read_to_string(&path) {
+            let holder = match fs::read(&path) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                 // Let go in this moment: it is asked for again later.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                // Not of ours, and as nameless as one that has not written its name yet.
+                Err(error) if error.kind() == ErrorKind::IsADirectory => String::new(),
                 Err(error) => return Err(FileError::io(&path, "read", &error)),
-                Ok(holder) if !self.is_dead(&holder, &path) => return Ok(None),
-                Ok(_) => files.push(path),
+            };
+            if !self.is_dead(&holder, &path) {
+                return Ok(None);
             }
+            files.push(path);
         }
         Ok(None)
     }
@@ -285,7 +290,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         // Results are in place by now: whoever takes the plan next sees them.
         for file in &self.files {
-            let _ = fs::remove_file(file);
+            let _ = fs::remove_file(file).or_else(|_| fs::remove_dir_all(file));
         }
     }
 }
@@ -386,9 +391,13 @@ mod tests {
         let mut holds = Holds::join(folder.path()).unwrap();
         holds.patience = Duration::from_millis(200);
         let (beating, silent) = (other("0badcafe", 1, 1), other("0badcafe", 2, 1));
-        // The last has created its file and not written its name: it counts as any other.
         for (hash, process) in [("beating", beating.as_str()), ("silent", &silent), ("nameless", "")] {
             hold(folder.path(), hash, 0, process);
+        }
+        // One has created its file and not written its name, and others are no holds at all: they count as any other.
+        fs::write(folder.path().join(WORKING).join(format!("{HELD}garbage.0")), b"\xff\xfe").unwrap();
+        fs::create_dir(folder.path().join(WORKING).join(format!("{HELD}folder.0"))).unwrap();
+        for hash in ["beating", "silent", "nameless", "garbage", "folder"] {
             assert!(holds.take(hash).unwrap().is_none(), "{hash}");
         }
         for beat in 0..6 {
@@ -397,7 +406,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(60));
         }
         assert!(holds.take("silent").unwrap().is_some());
-        assert!(holds.take("nameless").unwrap().is_some());
+        for hash in ["nameless", "garbage", "folder"] {
+            assert!(holds.take(hash).unwrap().is_some(), "{hash}");
+        }
         assert_eq!(holders(folder.path())["beating"].lives, None);
     }
 

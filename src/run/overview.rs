@@ -172,6 +172,10 @@ impl Store {
                     overview.failed.push((directory, message));
                     continue;
                 }
+                (Glance::Unreadable { message }, None) => {
+                    overview.failed.push((directory, message));
+                    continue;
+                }
                 (Glance::Damaged { message }, None) => overview.missing.push((directory, Some(message))),
                 (_, None) => overview.missing.push((directory, None)),
             }

@@ -100,6 +100,7 @@ pub struct Task<'a> {
     store: &'a Store,
     waiting: Vec<&'a Plan>,
     damage: Vec<String>,
+    unreadable: Vec<String>,
     tally: Tally,
     retry: bool,
 }
@@ -109,13 +110,17 @@ impl<'a> Task<'a> {
     /// Cost: reads all files of the store.
     pub fn new(experiment: &'a Experiment, store: &'a Store, retry: bool) -> Result<Task<'a>, FileError> {
         store.create()?;
-        let (waiting, damage, tally) = (Vec::new(), Vec::new(), Tally::default());
-        let mut task = Task { experiment, store, waiting, damage, tally, retry };
+        let (waiting, damage, unreadable, tally) = (Vec::new(), Vec::new(), Vec::new(), Tally::default());
+        let mut task = Task { experiment, store, waiting, damage, unreadable, tally, retry };
         for plan in &experiment.plans {
             match store.state(plan) {
                 State::Finished => task.tally.present += 1,
                 State::Failed(_) if !retry => task.tally.failed += 1,
                 State::Failed(_) | State::Missing => task.waiting.push(plan),
+                State::Unreadable(message) => {
+                    task.unreadable.push(message);
+                    task.tally.failed += 1;
+                }
                 State::Damaged(message) => {
                     task.damage.push(message);
                     task.waiting.push(plan);
@@ -133,6 +138,11 @@ impl<'a> Task<'a> {
     /// Plans that are to run.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Why results cannot be read that may be whole: they are left alone, and count as failed.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
     }
 
     /// What is wrong with results that have to be written again.
@@ -353,6 +363,10 @@ impl<'a> Share<'a> {
                 report(Event::Elsewhere { plan });
                 End::Failed
             }
+            State::Unreadable(message) => {
+                report(Event::Broken { plan, message });
+                End::Failed
+            }
             _ => run_plan(plan, self.task.store, interrupted, report)?,
         };
         self.unflushed.store(true, Ordering::Relaxed);
@@ -447,7 +461,7 @@ fn run_plan(
 ) -> Result<End, FileError> {
     let start = Instant::now();
     let path = store.checkpoint(plan);
-    let (checkpoint, earlier) = match RunCheckpoint::read(&path) {
+    let (checkpoint, earlier) = match RunCheckpoint::read(&path, plan) {
         Ok((checkpoint, seconds)) => {
             let message = format!("goes on from {}", checkpoint.standing.progress());
             report(Event::Note { plan, message });
@@ -479,7 +493,7 @@ fn run_plan(
         let mut keep = |checkpoint: &RunCheckpoint| {
             if kept.get().elapsed().as_secs_f64() >= SECONDS_WORTH_KEEPING {
                 // The run itself can go on without.
-                if let Err(error) = checkpoint.write(&path, elapsed()) {
+                if let Err(error) = checkpoint.write(&path, plan, elapsed()) {
                     report(Event::Note { plan, message: format!("no checkpoint: {error}") });
                 }
                 kept.set(Instant::now());

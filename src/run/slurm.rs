@@ -26,11 +26,25 @@ const ENDED: [&str; 11] = [
 
 /// A command of Slurm that did not do what it should: one line with its own words, or the remedy where it is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlurmError(String);
+pub struct SlurmError {
+    message: String,
+    after_success: bool,
+}
+
+impl SlurmError {
+    fn new(message: String) -> SlurmError {
+        SlurmError { message, after_success: false }
+    }
+
+    /// Whether the command itself succeeded, and only what it printed is not what it should.
+    pub(super) fn after_success(&self) -> bool {
+        self.after_success
+    }
+}
 
 impl fmt::Display for SlurmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -69,9 +83,16 @@ pub(super) fn submit_array(script: &Path, tasks: usize, argument: usize) -> Resu
     let argument = argument.to_string();
     let options = ["--parsable", &range].map(OsStr::new);
     let told = call("sbatch", options.into_iter().chain([script.as_os_str(), OsStr::new(&argument)]))?;
-    // With several clusters their name follows the number.
-    let number = told.trim().split(';').next().and_then(|number| number.parse().ok());
-    number.ok_or_else(|| SlurmError(format!("sbatch gave no job's number but {:?}", told.trim())))
+    // With several clusters their name follows the number; a site's own words may come before it.
+    let last = told.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let number = last.split(';').next().and_then(|number| number.parse().ok());
+    number.ok_or_else(|| SlurmError {
+        message: format!(
+            "sbatch gave no job's number but {:?}; `squeue` tells whether there is a job",
+            told.trim()
+        ),
+        after_success: true,
+    })
 }
 
 /// The tasks of these jobs that wait or run.
@@ -84,7 +105,7 @@ pub(super) fn queued_tasks(jobs: &[u64]) -> Result<Vec<QueuedTask>, SlurmError> 
     match call("squeue", ["--noheader", "--array", "--format=%i|%T|%r|%o", &jobs]) {
         Ok(told) => Ok(told.lines().filter_map(queued_task).collect()),
         // All of them ended so long ago that Slurm has forgotten them.
-        Err(SlurmError(message)) if message.contains("Invalid job id") => Ok(Vec::new()),
+        Err(error) if error.message.contains("Invalid job id") => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
@@ -105,8 +126,14 @@ fn queued_task(line: &str) -> Option<QueuedTask> {
 
 /// What a command prints, if it succeeds.
 fn call<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Result<String, SlurmError> {
-    let output = Command::new(name).args(arguments).output().map_err(|error| {
-        SlurmError(if error.kind() == ErrorKind::NotFound {
+    let mut command = Command::new(name);
+    // What a user's own views of the queue hide is there all the same.
+    let views = std::env::vars_os().map(|(variable, _)| variable);
+    views.filter(|variable| variable.to_string_lossy().starts_with("SQUEUE_")).for_each(|variable| {
+        command.env_remove(variable);
+    });
+    let output = command.args(arguments).output().map_err(|error| {
+        SlurmError::new(if error.kind() == ErrorKind::NotFound {
             format!("there is no `{name}` here; call this where Slurm's commands are, such as a cluster's login node")
         } else {
             format!("`{name}` cannot be started: {error}")
@@ -117,7 +144,7 @@ fn call<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> 
     }
     let errors = String::from_utf8_lossy(&output.stderr);
     let told: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Err(SlurmError(format!("`{name}` failed ({}): {}", output.status, told.join("; "))))
+    Err(SlurmError::new(format!("`{name}` failed ({}): {}", output.status, told.join("; "))))
 }
 
 #[cfg(test)]

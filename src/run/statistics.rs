@@ -41,11 +41,12 @@ pub(super) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let below = (position as usize).min(last);
     let weight = position - below as f64;
     // Each with a weight of its own, so that no difference of two huge numbers overflows.
+    let (low, high) = (sorted[below], sorted[(below + 1).min(last)]);
     if weight == 0.0 {
-        sorted[below]
-    } else {
-        sorted[below] * (1.0 - weight) + sorted[(below + 1).min(last)] * weight
+        return low;
     }
+    // Rounding may lead out of the two, most of all where they are equal.
+    (low * (1.0 - weight) + high * weight).clamp(low, high)
 }
 
 /// Fewest values of which a median has an interval: that of five lies outside their whole range with probability 2⁻⁴ > 5 %.
@@ -96,7 +97,7 @@ impl BootstrapMedian {
     /// The 95 % percentile interval of the median of these sorted values, as many as the distribution is for: the smallest and
     /// the largest that medians of bootstrap samples do not pass with a probability above 2.5 %.
     pub(super) fn interval(&self, sorted: &[f64]) -> (f64, f64) {
-        let middle = |i: usize, j: usize| 0.5 * sorted[i] + 0.5 * sorted[j];
+        let middle = |i: usize, j: usize| (0.5 * sorted[i] + 0.5 * sorted[j]).clamp(sorted[i], sorted[j]);
         let mut medians: Vec<(f64, f64)> =
             self.atoms.iter().map(|&(i, j, part)| (middle(i, j), part)).collect();
         medians.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -183,6 +184,9 @@ mod tests {
         assert_eq!(quantile(&[-1.7e308, 1.7e308], 0.5), 0.0);
         assert_eq!(quantile(&[1.0, f64::INFINITY], 0.0), 1.0);
         assert!(quantile(&[], 0.5).is_nan());
+        assert_eq!(quantile(&[5e-324; 3], 0.3), 5e-324);
+        let near = [0.1, 0.1_f64.next_up()];
+        assert!((0..1000).all(|part| (near[0]..=near[1]).contains(&quantile(&near, f64::from(part) * 1e-3))));
     }
 
     /// Probabilities of twice the median's rank, by a walk over all nⁿ samples.
@@ -227,7 +231,9 @@ mod tests {
         assert!(low < 7.0 && high > 7.0, "{low} {high}");
         let mirrored: Vec<f64> = sorted.iter().rev().map(|value| -2.0 * value).collect();
         assert_eq!(bootstrap.interval(&mirrored), (-2.0 * high, -2.0 * low));
-        assert_eq!(bootstrap.interval(&[3.0; 7]), (3.0, 3.0));
+        for value in [3.0, 5e-324, 1.5e-323, f64::MAX] {
+            assert_eq!(bootstrap.interval(&[value; 7]), (value, value));
+        }
     }
 
     /// Of how many of `trials` samples of `n` values the interval holds the median of their distribution.

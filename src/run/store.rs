@@ -34,6 +34,8 @@ pub enum State {
     Failed(String),
     /// A file is not the one that was written, for this reason; it has to be written again.
     Damaged(String),
+    /// A file cannot be read, for this reason, and may be as it should be.
+    Unreadable(String),
 }
 
 /// What the outcome of a run says by itself.
@@ -43,6 +45,31 @@ pub(super) enum Glance {
     Finished { wall_seconds: f64 },
     Failed { message: String },
     Damaged { message: String },
+    Unreadable { message: String },
+}
+
+/// What is wrong with a file.
+enum Flaw {
+    Damaged(String),
+    Unreadable(String),
+}
+
+impl Flaw {
+    /// What is not there, or is not a file, was lost or changed; whatever else the system says may pass.
+    fn of(path: &Path, kind: io::ErrorKind, message: String) -> Flaw {
+        use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
+        match kind {
+            NotFound => Flaw::Damaged(format!("{} is missing", path.display())),
+            IsADirectory | NotADirectory | InvalidData | UnexpectedEof => Flaw::Damaged(message),
+            _ => Flaw::Unreadable(message),
+        }
+    }
+
+    fn message(self) -> String {
+        match self {
+            Flaw::Damaged(message) | Flaw::Unreadable(message) => message,
+        }
+    }
 }
 
 /// The outcome and the arrays of one stored run.
@@ -118,7 +145,8 @@ impl Store {
     pub(super) fn glance(&self, directory: &str) -> Glance {
         match self.outcome(&self.root.join(directory)) {
             None => Glance::Missing,
-            Some(Err(message)) => Glance::Damaged { message },
+            Some(Err(Flaw::Damaged(message))) => Glance::Damaged { message },
+            Some(Err(Flaw::Unreadable(message))) => Glance::Unreadable { message },
             Some(Ok(outcome)) if outcome["finished"] == Value::Bool(true) => {
                 Glance::Finished { wall_seconds: outcome["wall_seconds"].as_f64().unwrap_or(0.0) }
             }
@@ -128,19 +156,24 @@ impl Store {
 
     /// The outcome in a directory of results, of a run that never began too, or what is wrong with it.
     pub(super) fn outcome_in(&self, directory: &Path) -> Result<Value, String> {
-        self.outcome(directory).unwrap_or_else(|| Err(format!("{} is missing", directory.display())))
+        match self.outcome(directory) {
+            Some(outcome) => outcome.map_err(Flaw::message),
+            None => Err(format!("{} is missing", directory.display())),
+        }
     }
 
     /// The outcome in a directory, or what is wrong with it; nothing where there is no such directory.
-    fn outcome(&self, directory: &Path) -> Option<Result<Value, String>> {
+    fn outcome(&self, directory: &Path) -> Option<Result<Value, Flaw>> {
         let path = directory.join(OUTCOME);
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let outcome = serde_json::from_str::<Value>(&text);
-                Some(outcome.map_err(|_| format!("{} is not JSON", path.display())))
+                Some(outcome.map_err(|_| Flaw::Damaged(format!("{} is not JSON", path.display()))))
             }
-            Err(_) if directory.exists() => Some(Err(format!("{} is missing", path.display()))),
-            Err(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(directory) => None,
+            Err(error) => {
+                Some(Err(Flaw::of(&path, error.kind(), FileError::io(&path, "read", &error).to_string())))
+            }
         }
     }
 
@@ -162,10 +195,11 @@ impl Store {
         let path = directory.join(OUTCOME);
         let outcome = match self.outcome(&directory) {
             None => return State::Missing,
-            Some(Err(message)) => return State::Damaged(message),
+            Some(Err(Flaw::Damaged(message))) => return State::Damaged(message),
+            Some(Err(Flaw::Unreadable(message))) => return State::Unreadable(message),
             Some(Ok(outcome)) => outcome,
         };
-        let Some(checksums) = outcome["checksums"].as_object() else {
+        let Some(checksums) = outcome["checksums"].as_object().filter(|sums| sums.contains_key(PLAN)) else {
             return State::Damaged(format!("{} has no checksums", path.display()));
         };
         for (name, checksum) in checksums {
@@ -173,7 +207,13 @@ impl Store {
             match files::checksum(&path) {
                 Ok(found) if Some(found.as_str()) == checksum.as_str() => {}
                 Ok(_) => return State::Damaged(format!("{} has another checksum", path.display())),
-                Err(error) => return State::Damaged(error.to_string()),
+                Err(error) => {
+                    let kind = error.io_kind().unwrap_or(io::ErrorKind::InvalidData);
+                    return match Flaw::of(&path, kind, error.to_string()) {
+                        Flaw::Damaged(message) => State::Damaged(message),
+                        Flaw::Unreadable(message) => State::Unreadable(message),
+                    };
+                }
             }
         }
         if outcome["finished"] == Value::Bool(true) {
@@ -244,10 +284,15 @@ impl Store {
         };
         fs::create_dir_all(&temporary).map_err(io(&temporary, "create"))?;
         let written = write_files(&temporary, plan, files, outcome).and_then(|()| {
-            if target.exists() {
-                fs::remove_dir_all(&target).map_err(io(&target, "replace"))?;
+            // What is replaced steps aside, so that readers miss it for no longer than two renames take.
+            let aside = hold::unfinished(&self.root, &format!("{}.replaced", plan.hash));
+            if is_there(&target) {
+                let _ = remove(&aside);
+                fs::rename(&target, &aside).map_err(io(&target, "replace"))?;
             }
-            fs::rename(&temporary, &target).map_err(io(&target, "create"))
+            let renamed = fs::rename(&temporary, &target).map_err(io(&target, "create"));
+            let _ = remove(&aside);
+            renamed
         });
         if written.is_ok() {
             let _ = fs::remove_file(self.checkpoint(plan));
@@ -258,6 +303,16 @@ impl Store {
         }
         written
     }
+}
+
+/// Whether anything has this name, be it a link to nothing.
+pub(super) fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Removes a folder with all that is in it, or a file.
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 fn write_files(
@@ -359,9 +414,40 @@ fn state_bytes(simulation: &Simulation) -> Result<Vec<u8>, FileError> {
 #[cfg(test)]
 mod tests {
     use super::super::SMALL_EXPERIMENT;
+    use super::super::schedule::run;
     use super::super::simulate::simulate;
     use super::*;
     use crate::experiment::Experiment;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_read_is_left_alone_and_what_is_gone_or_no_file_is_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("records"));
+        let experiment = Experiment::parse("test.toml", folder.path(), SMALL_EXPERIMENT, &[]).unwrap();
+        let plan = &experiment.plans[0];
+        for name in [PLAN, OUTCOME, RECORD, STATE] {
+            store.save(plan, &simulate(plan, plan.prepare().unwrap(), &|_| false), 0.0).unwrap();
+            let path = store.directory(plan).join(name);
+            fs::remove_file(&path).unwrap();
+            assert!(matches!(store.state(plan), State::Damaged(_)), "{name} is missing");
+            // A link to itself: of the errors that say nothing of the file, the one that root meets too.
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+            assert!(matches!(store.state(plan), State::Unreadable(_)), "{name}: {:?}", store.state(plan));
+            let tally = run(&experiment, &store, 1, true, &|| false, &|_| ()).unwrap();
+            assert_eq!((tally.failed, tally.finished), (1, 0), "{name}");
+            assert!(fs::symlink_metadata(&path).unwrap().is_symlink(), "{name} was replaced");
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            assert!(matches!(store.state(plan), State::Damaged(_)), "{name} is a folder");
+        }
+        // A file where the folder should be gives way, too.
+        fs::remove_dir_all(store.directory(plan)).unwrap();
+        fs::write(store.directory(plan), "no folder").unwrap();
+        assert_eq!(run(&experiment, &store, 1, false, &|| false, &|_| ()).unwrap().finished, 1);
+        assert_eq!(store.state(plan), State::Finished);
+        assert_eq!(fs::read_dir(store.root()).unwrap().count(), 1, "something was left behind");
+    }
 
     /// What is not flushed can be a name without content after a power failure.
     #[test]

@@ -44,7 +44,7 @@ impl fmt::Display for SubmitError {
                 let shown = crate::settings::shortened(text);
                 write!(
                     f,
-                    "{shown:?} cannot stand in a script; allowed: text in UTF-8 and in one line; name it otherwise"
+                    "{shown:?} cannot stand in a script; allowed: text in UTF-8 and in one line, of folders without a backslash; name it otherwise"
                 )
             }
         }
@@ -126,6 +126,7 @@ impl Submission {
             match store.glance(&name) {
                 Glance::Finished { .. } => finished += 1,
                 Glance::Failed { .. } if !retry => failed += 1,
+                Glance::Unreadable { .. } => failed += 1,
                 _ if queued.contains(&name) => waiting += 1,
                 _ => left.push((name, cost(plan))),
             }
@@ -177,7 +178,9 @@ impl Submission {
             jobs.push(job);
             files::write_atomically(folder.join(JOBS), jobs_text(&jobs).as_bytes())
         });
-        if result.is_err() && jobs.is_empty() {
+        // A job that was submitted and did not tell its number needs its lists.
+        let may_be_queued = matches!(&result, Err(SubmitError::Slurm(error)) if error.after_success());
+        if result.is_err() && jobs.is_empty() && !may_be_queued {
             let _ = fs::remove_dir_all(&folder);
         }
         result
@@ -194,7 +197,8 @@ impl Submission {
         for (index, list) in self.lists.iter().enumerate() {
             files::write_directly(list_path(folder, index), (list.join("\n") + "\n").as_bytes())?;
         }
-        let script = folder.join(SCRIPT);
+        // Absolute, so that it is never taken for an option.
+        let script = PathBuf::from(absolute(folder)?).join(SCRIPT);
         files::write_directly(&script, self.script.text(&absolute(folder)?).as_bytes())?;
         for (first, tasks) in self.arrays() {
             submitted(SlurmJob { id: submit_array(&script, tasks, first)?, first, tasks })?;
@@ -258,7 +262,8 @@ fn shell_word(text: &str) -> String {
 fn absolute(path: &Path) -> Result<String, SubmitError> {
     let absolute = std::path::absolute(path).map_err(|error| FileError::io(path, "find", &error))?;
     match absolute.to_str() {
-        Some(text) if !text.chars().any(char::is_control) => Ok(text.to_string()),
+        // Slurm takes backslashes out of the names of logs.
+        Some(text) if !text.chars().any(|c| c.is_control() || c == '\\') => Ok(text.to_string()),
         _ => Err(SubmitError::Unwritable(absolute.to_string_lossy().into_owned())),
     }
 }
@@ -336,13 +341,13 @@ fn read_jobs(folder: &Path) -> Result<Vec<SlurmJob>, FileError> {
     let job = |job: &Value| {
         Some(SlurmJob {
             id: number(&job["id"])?,
-            first: usize::try_from(number(&job["first"])?).ok()?,
-            tasks: usize::try_from(number(&job["tasks"])?).ok()?,
+            first: u32::try_from(number(&job["first"])?).ok()? as usize,
+            tasks: u32::try_from(number(&job["tasks"])?).ok()? as usize,
         })
     };
     let parsed = serde_json::from_str::<Value>(&text).ok();
     let jobs = parsed.and_then(|value| value["jobs"].as_array()?.iter().map(job).collect());
-    let remedy = "remove the folder; what its tasks still do is then submitted twice, which does no harm";
+    let remedy = "cancel what tasks it still has in the queue, and remove the folder";
     jobs.ok_or_else(|| FileError::new(path, Place::Whole, "damaged", "the list of submitted jobs", remedy))
 }
 

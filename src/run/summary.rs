@@ -2,25 +2,27 @@
 
 use super::overview::PlannedRuns;
 use super::statistics::{BootstrapMedian, quantile, sorted_finite};
-use super::store::{Store, StoredRun};
+use super::store::{Store, StoredRun, is_there};
 use crate::files::{self, Column, FileError, Table};
+use crate::record::declared_array;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Writes [`summary`] to `summary.csv` and [`aggregates`] to `aggregates.csv` in the store.
+/// Writes [`summary`] to `summary.csv` and [`aggregates`] to `aggregates.csv` in the store. Tells why runs are not in them.
 ///
 /// # Errors
 /// They cannot be written.
-pub fn write_tables(store: &Store, planned: &PlannedRuns) -> Result<(), FileError> {
+pub fn write_tables(store: &Store, planned: &PlannedRuns) -> Result<Vec<String>, FileError> {
     loop {
         let directories = directories(store, planned);
-        let (all, _) = read(store, &directories);
+        let (all, unreadable) = read(store, &directories, &|| false)?;
         files::update(store.root().join("summary.csv"), &summary_of(&all, planned).csv_bytes())?;
         files::update(store.root().join("aggregates.csv"), &aggregates_of(&all, planned).csv_bytes())?;
         // Another process may have added runs, and written its tables before this one: the last to write leaves none out.
         if self::directories(store, planned) == directories {
-            return Ok(());
+            return Ok(unreadable);
         }
     }
 }
@@ -29,21 +31,35 @@ pub fn write_tables(store: &Store, planned: &PlannedRuns) -> Result<(), FileErro
 /// it ended, and the final scalars. With the table comes how many runs are in it, and why others cannot be read.
 ///
 /// The planned runs come first, in their order; what other experiments have left in the store follows. Cost: reads all records.
-pub(super) fn summary(store: &Store, planned: &PlannedRuns) -> (Table, usize, Vec<String>) {
-    let (all, unreadable) = read(store, &directories(store, planned));
-    (summary_of(&all, planned), all.runs.len(), unreadable)
+///
+/// # Errors
+/// `stop` says so.
+pub(super) fn summary(
+    store: &Store,
+    planned: &PlannedRuns,
+    stop: &dyn Fn() -> bool,
+) -> Result<(Table, usize, Vec<String>), FileError> {
+    let (all, unreadable) = read(store, &directories(store, planned), stop)?;
+    Ok((summary_of(&all, planned), all.runs.len(), unreadable))
 }
 
 /// One row a planned cell and final value, of scalars and of each number in a spectrum: the swept keys, the name, how many repeats
 /// have finished with a finite value, how many ended early and how many are planned; the smallest value, quartiles and the largest,
-/// and a 95 % bootstrap interval of the median where there are six or more. Cost: reads all records. With the table comes how many runs are in it, and why others cannot be read.
+/// and a 95 % bootstrap interval of the median where there are six or more. With the table comes how many runs are in it, and why
+/// others cannot be read. Cost: reads all records.
 ///
 /// The interval is that of the percentile method over all samples of the repeats with replacement, in closed form.
-pub(super) fn aggregates(store: &Store, planned: &PlannedRuns) -> (Table, usize, Vec<String>) {
-    let there = |directory: &PathBuf| directory.exists();
-    let directories: Vec<PathBuf> = planned_directories(store, planned).filter(there).collect();
-    let (all, unreadable) = read(store, &directories);
-    (aggregates_of(&all, planned), all.runs.len(), unreadable)
+///
+/// # Errors
+/// `stop` says so.
+pub(super) fn aggregates(
+    store: &Store,
+    planned: &PlannedRuns,
+    stop: &dyn Fn() -> bool,
+) -> Result<(Table, usize, Vec<String>), FileError> {
+    let directories: Vec<PathBuf> = planned_directories(store, planned).collect();
+    let (all, unreadable) = read(store, &directories, stop)?;
+    Ok((aggregates_of(&all, planned), all.runs.len(), unreadable))
 }
 
 /// The cell of each planned run, by its directory.
@@ -51,25 +67,40 @@ fn cells(planned: &PlannedRuns) -> HashMap<&str, usize> {
     planned.runs.iter().map(|run| (run.directory.as_str(), run.cell)).collect()
 }
 
-/// Where the results of each planned run belong.
+/// Where the results of the planned runs are, of those that have any.
 pub(super) fn planned_directories(store: &Store, planned: &PlannedRuns) -> impl Iterator<Item = PathBuf> {
-    planned.runs.iter().map(|run| store.root().join(&run.directory))
+    planned.runs.iter().map(|run| store.root().join(&run.directory)).filter(|directory| is_there(directory))
 }
 
 /// The directories of the runs that are there, planned ones first.
 fn directories(store: &Store, planned: &PlannedRuns) -> Vec<PathBuf> {
-    let all = store.directories();
-    let there: HashSet<&Path> = all.iter().map(PathBuf::as_path).collect();
     let mut directories: Vec<PathBuf> = planned_directories(store, planned).collect();
-    directories.retain(|directory| there.contains(directory.as_path()));
     let own: HashSet<PathBuf> = directories.iter().cloned().collect();
-    directories.extend(all.into_iter().filter(|directory| !own.contains(directory)));
+    directories.extend(store.directories().into_iter().filter(|directory| !own.contains(directory)));
     directories
 }
 
-/// The results in a directory, or what is wrong with them: nothing that a reader could mend, unlike a file of his own.
-pub(super) fn load(store: &Store, directory: &Path) -> Result<StoredRun, String> {
-    store.load_directory(directory).map_err(|error| format!("{}: {}", error.file().display(), error.found()))
+/// The results in a directory.
+pub(super) fn load(store: &Store, directory: &Path) -> Result<StoredRun, FileError> {
+    once_more(|| store.load_directory(directory))
+}
+
+/// What is wrong with results, without what a reader could do about a file of his own.
+pub(super) fn flaw(error: &FileError) -> String {
+    format!("{}: {}", error.file().display(), error.found())
+}
+
+/// Tries to read results again that another process may just have been about to replace.
+fn once_more<T, E>(read: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    read().or_else(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        read()
+    })
+}
+
+/// What an export says that was asked to stop.
+pub(super) fn stopped(store: &Store) -> FileError {
+    FileError::io(store.root(), "read all of it", &std::io::Error::from(std::io::ErrorKind::Interrupted))
 }
 
 /// What the tables need of runs: a sweep may record more than fits into memory.
@@ -94,15 +125,22 @@ impl Ended {
     }
 }
 
-/// The runs in these directories, and what is wrong with those that cannot be read.
-fn read(store: &Store, directories: &[PathBuf]) -> (Summarised, Vec<String>) {
+/// The runs in these directories, and what is wrong with those that cannot be read; an error where `stop` says so.
+fn read(
+    store: &Store,
+    directories: &[PathBuf],
+    stop: &dyn Fn() -> bool,
+) -> Result<(Summarised, Vec<String>), FileError> {
     let (mut all, mut unreadable) = (Summarised::default(), Vec::new());
     for directory in directories {
+        if stop() {
+            return Err(stopped(store));
+        }
         if let Err(problem) = all.read(store, directory) {
             unreadable.push(problem);
         }
     }
-    (all, unreadable)
+    Ok((all, unreadable))
 }
 
 impl Summarised {
@@ -111,7 +149,7 @@ impl Summarised {
         let told = Told::read(store, directory)?;
         let mut scalars = Vec::new();
         if !told.has_no_record() {
-            let run = load(store, directory)?;
+            let run = load(store, directory).map_err(|error| flaw(&error))?;
             for (name, array) in &run.arrays {
                 let row_shape = array.shape.get(1..).unwrap_or_default();
                 let Some(row) = run.last(name).filter(|_| row_shape.len() < 2 && run.has_time_axis(name))
@@ -153,7 +191,7 @@ pub(super) struct Told {
 impl Told {
     /// Of the run in this directory, or what is wrong with it.
     pub(super) fn read(store: &Store, directory: &Path) -> Result<Told, String> {
-        let outcome = store.outcome_in(directory)?;
+        let outcome = once_more(|| store.outcome_in(directory))?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
         let swept = outcome["swept"].as_object().into_iter().flatten();
         Ok(Told {
@@ -199,9 +237,10 @@ pub(super) fn identity(runs: &[&Told]) -> Table {
     let mut table = Table::default();
     table.push("directory", Column::Texts(texts(&|run| run.directory.clone())));
     for key in swept_keys(runs.iter().copied()) {
-        // The seed has a column of its own, swept or not.
+        // The seed has a column of its own, swept or not; a table that is swept may be called like an array.
         if key != "seed" {
-            table.push(key, Column::of_texts(texts(&|run| run.swept(key))));
+            let name = if declared_array(key).is_some() { format!("{key} (swept)") } else { key.to_string() };
+            table.push(name, Column::of_texts(texts(&|run| run.swept(key))));
         }
     }
     table.push("seed", integers(&|run| run.seed));

@@ -28,9 +28,9 @@ const RANGE: &[Key] = &[
     },
 ];
 
-/// The values of a range for `key`, both ends as they are given, those between rounded to 12 significant digits: the same
-/// on every machine, and the same where a finer range meets a coarser one. Where the key takes whole numbers, they are
-/// rounded to such.
+/// The values of a range for `key`, both ends as they are given, those between rounded to 12 digits, on a linear scale of the end
+/// that is further from 0: the same on every machine, and the same where a finer range meets a coarser one. Where the key takes
+/// whole numbers, they are rounded to such.
 pub(super) fn values(
     key: &str,
     entries: &Entries,
@@ -58,33 +58,68 @@ pub(super) fn values(
             return refused(&format!("a whole number, as for `{key}`"));
         }
     }
-    let value = |at: usize| {
+    let between = |at: usize| {
         let part = at as f64 / (count - 1) as f64;
-        let between = match (at, log) {
-            (0, _) => from,
-            _ if at == count - 1 => to,
-            // Each end with its own weight, so that no ratio or difference of the two overflows.
-            (_, true) => rounded(from.powf(1.0 - part) * to.powf(part)),
-            (_, false) => rounded(from * (1.0 - part) + to * part),
+        // Each end with its own weight, so that no ratio or difference of the two overflows.
+        let value = if log {
+            rounded(from.powf(1.0 - part) * to.powf(part), 0)
+        } else {
+            let value = from * (1.0 - part) + to * part;
+            rounded(value, exponent(from.abs().max(to.abs())) - exponent(value))
         };
-        if target == Target::Integer { between.round() } else { between }
+        value.clamp(from.min(to), from.max(to))
     };
-    let values: Vec<f64> = (0..count).map(value).collect();
-    if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
-        let message = format!("this range has {:?} twice; allowed: distinct values", pair[0]);
+    let ends = [whole(entries, "from"), whole(entries, "to")];
+    let value = |at: usize| match ends {
+        [Some(first), Some(last)] if target == Target::Integer => Value::Integer(match at {
+            0 => first,
+            _ if at == count - 1 => last,
+            _ if log => (between(at).round() as i128).clamp(first.min(last), first.max(last)),
+            _ => {
+                let (steps, at) = (count as i128 - 1, at as i128);
+                // Rounded to the nearest, halves away from the first.
+                first + (2 * (last - first).abs() * at + steps) / (2 * steps) * (last - first).signum()
+            }
+        }),
+        _ if at == 0 => Value::Float(from),
+        _ if at == count - 1 => Value::Float(to),
+        _ => Value::Float(between(at)),
+    };
+    let values: Vec<Value> = (0..count).map(value).collect();
+    let twice = values.windows(2).find_map(|pair| match pair {
+        [Value::Integer(a), Value::Integer(b)] if a == b => Some(a.to_string()),
+        [Value::Float(a), Value::Float(b)] if a == b => Some(format!("{a:?}")),
+        _ => None,
+    });
+    if let Some(twice) = twice {
+        let message = format!("this range has {twice} twice; allowed: distinct values");
         let remedy = if from == to { "let its ends differ" } else { "lower `count`" };
         return Err(range.problem("count", message).help(remedy));
     }
-    let node = |value: f64| {
-        let value =
-            if target == Target::Integer { Value::Integer(value as i128) } else { Value::Float(value) };
-        Node { place: place.clone(), value }
-    };
-    Ok(values.into_iter().map(node).collect())
+    Ok(values.into_iter().map(|value| Node { place: place.clone(), value }).collect())
 }
 
-fn rounded(value: f64) -> f64 {
-    format!("{value:.11e}").parse().unwrap_or(value)
+/// The end of this name as a whole number, exact also where no floating-point number is.
+fn whole(entries: &Entries, end: &str) -> Option<i128> {
+    match entries.iter().find(|entry| entry.key == end)?.node.value {
+        Value::Integer(integer) => Some(integer),
+        // Of a number that is whole, as was checked.
+        Value::Float(number) => Some(number as i128),
+        _ => None,
+    }
+}
+
+/// A number to 12 digits, of which `fewer` are left out as they are smaller than what counts.
+fn rounded(value: f64, fewer: i32) -> f64 {
+    match usize::try_from(11 - fewer) {
+        Ok(digits) => format!("{value:.digits$e}").parse().unwrap_or(value),
+        Err(_) => 0.0,
+    }
+}
+
+/// The decimal exponent of a number.
+fn exponent(value: f64) -> i32 {
+    format!("{value:e}").rsplit_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -155,9 +190,43 @@ mod tests {
         );
         assert_eq!(samples("{ from = 1, to = 10, count = 4 }"), ["1", "4", "7", "10"]);
         let shown = refused(&with("{ \"data.samples\" = { from = 1, to = 4, count = 9 } }"));
-        assert!(shown.contains("has 1.0 twice") && shown.contains("lower `count`"), "{shown}");
+        assert!(shown.contains("has 1 twice") && shown.contains("lower `count`"), "{shown}");
         let shown = refused(&with("{ \"data.samples\" = { from = 1.5, to = 4, count = 2 } }"));
         assert!(shown.contains("`data.samples.from` = 1.5 is refused; allowed: a whole number"), "{shown}");
+    }
+
+    #[test]
+    fn whole_numbers_are_exact_where_no_floating_point_number_is() {
+        let seeds = |range: &str| swept(&with(&format!("{{ seed = {range} }}")));
+        assert_eq!(
+            seeds("{ from = 20261128000001, to = 20261128000009, count = 3 }"),
+            ["20261128000001", "20261128000005", "20261128000009"]
+        );
+        let ends = ["9007199254740993", "9007199254740996", "9007199254740999"];
+        assert_eq!(seeds("{ from = 9007199254740993, to = 9007199254740999, count = 3 }"), ends);
+        let down = seeds("{ from = 9007199254740999, to = 9007199254740993, count = 3 }");
+        assert_eq!(down, [ends[2], ends[1], ends[0]]);
+    }
+
+    #[test]
+    fn a_range_across_zero_meets_it_and_none_leaves_its_ends() {
+        let variance = |range: &str| swept(&with(&format!("{{ \"augment.variance\" = {range} }}")));
+        let law = GOOD.replace(
+            "samples = 1024",
+            "samples = 1024, covariance = { kind = \"power-law\", exponent = 1.0 }",
+        );
+        let across = |from: f64, to: f64, count: usize| {
+            let range = format!("{{ from = {from:?}, to = {to:?}, count = {count} }}");
+            swept(&format!("{law}sweep = {{ \"data.covariance.exponent\" = {range} }}\n"))
+        };
+        assert_eq!(across(-0.1, 0.2, 4), ["-0.1", "0.0", "0.1", "0.2"]);
+        assert_eq!(across(1.0, -0.5, 4), ["1.0", "0.5", "0.0", "-0.5"]);
+        let shown = refused(&with(
+            "{ \"augment.variance\" = { from = 1.000000000004, to = 1.000000000007, count = 30 } }",
+        ));
+        assert!(shown.contains("twice"), "{shown}");
+        let narrow = variance("{ from = 1.000000000004, to = 1.000000000007, count = 2 }");
+        assert_eq!(narrow, ["1.000000000004", "1.000000000007"]);
     }
 
     #[test]
