@@ -9,6 +9,7 @@ mod reproduce;
 mod run;
 mod status;
 mod submit;
+mod terminal;
 mod verify;
 
 use crate::experiment::{SlurmRequest, slurm_word};
@@ -112,6 +113,9 @@ struct Run {
     /// Print the runs and what they may take, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Draw the final spectra, medians over repeats, in the terminal
+    #[arg(long, conflicts_with_all = ["dry_run", "submit"])]
+    plot: bool,
     /// Run also more than 100,000 runs
     #[arg(long)]
     yes: bool,

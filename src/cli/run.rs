@@ -2,11 +2,12 @@
 
 use super::progress::Progress;
 use super::submit::submit;
+use super::terminal;
 use super::verify::check_claims;
 use super::{DONE, FAILED, INTERRUPTED, Run, Shard, counted, duration, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
-use crate::run::{self, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
+use crate::run::{self, CellSummary, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -58,6 +59,33 @@ pub(super) fn run(arguments: &Run) -> u8 {
     if interrupted() {
         eprintln!("{KEPT}");
     }
+    let people = terminal::width();
+    if people.is_none() {
+        print_states(&experiment, &store);
+    }
+    if people.is_some() || arguments.plot {
+        match run::cell_summaries(&store, &planned) {
+            Ok(cells) => {
+                if people.is_some() {
+                    cell_table(&cells).iter().for_each(|line| print_line(line));
+                }
+                if arguments.plot {
+                    print_line("");
+                    spectra(&cells, people.unwrap_or(80)).iter().for_each(|line| print_line(line));
+                }
+            }
+            Err(error) => eprintln!("error: {error}"),
+        }
+    }
+    if tally.failed > 0 && !arguments.retry {
+        let (failed, planned) = (tally.failed, experiment.plans.len());
+        eprintln!("failed: {failed} of {planned}; --retry runs what failed again");
+    }
+    status(tally)
+}
+
+/// A line for each run: where its results are, and how it ended.
+fn print_states(experiment: &Experiment, store: &Store) {
     for plan in &experiment.plans {
         let state = match store.state(plan) {
             State::Finished => "finished".to_string(),
@@ -68,11 +96,97 @@ pub(super) fn run(arguments: &Run) -> u8 {
         };
         print_line(&format!("{}  {state}", store.directory(plan).display()));
     }
-    if tally.failed > 0 && !arguments.retry {
-        let (failed, planned) = (tally.failed, experiment.plans.len());
-        eprintln!("failed: {failed} of {planned}; --retry runs what failed again");
+}
+
+/// Spectra that a run may record, with their names in words: the first that is there is the main one.
+const SPECTRA: [(&str, &str); 4] = [
+    ("end_to_end", "singular values of W"),
+    ("embedding", "singular values of C"),
+    ("representation", "singular values of the covariance of representations"),
+    ("w1", "singular values of W1"),
+];
+
+/// The main spectrum of these cells, and its name in words.
+fn main_spectrum(cells: &[CellSummary]) -> Option<(&'static str, &'static str)> {
+    SPECTRA.into_iter().find(|(name, _)| cells.iter().any(|cell| !cell.spectrum(name).0.is_empty()))
+}
+
+/// Cells that a table shows.
+const SHOWN_CELLS: usize = 40;
+
+/// The cells of a sweep, a row each: what is swept, how many repeats have finished, and medians over these of what they ended with.
+fn cell_table(cells: &[CellSummary]) -> Vec<String> {
+    let Some(first) = cells.first() else { return Vec::new() };
+    let spectrum = main_spectrum(cells);
+    let ranks = spectrum.map(|(name, _)| format!("effective_rank_{name}"));
+    let recorded = |name: &str| cells.iter().any(|cell| cell.medians.contains_key(name));
+    let mut heading: Vec<String> = first.swept.iter().map(|(key, _)| key.clone()).collect();
+    heading.push("finished".to_string());
+    let columns: Vec<(String, String)> = [("loss".to_string(), "loss".to_string())]
+        .into_iter()
+        .chain(ranks.map(|rank| (rank, "effective rank".to_string())))
+        .filter(|(name, _)| recorded(name))
+        .collect();
+    heading.extend(columns.iter().map(|(_, words)| words.clone()));
+    let spectra: Vec<(Vec<f64>, f64)> =
+        spectrum.iter().flat_map(|(name, _)| cells.iter().map(|cell| cell.spectrum(name))).collect();
+    let range = terminal::range(spectra.iter().map(|(values, floor)| (values.as_slice(), *floor)));
+    let mut notes = Vec::new();
+    if let (Some((_, words)), Some((low, high))) = (spectrum, range) {
+        heading.push(words.to_string());
+        notes.push(format!(
+            "medians over repeats; {words} on a logarithmic scale from {} to {}, · for what is not above the numerical floor",
+            terminal::short(low),
+            terminal::short(high)
+        ));
     }
-    status(tally)
+    let row = |(index, cell): (usize, &CellSummary)| {
+        let mut row: Vec<String> = cell.swept.iter().map(|(_, value)| value.clone()).collect();
+        row.resize(first.swept.len(), String::new());
+        row.push(format!("{} of {}", cell.finished, cell.planned));
+        row.extend(
+            columns
+                .iter()
+                .map(|(name, _)| terminal::short(cell.medians.get(name).copied().unwrap_or(f64::NAN))),
+        );
+        if let (Some((values, floor)), Some(range)) = (spectra.get(index), range) {
+            row.push(terminal::sparkline(values, *floor, range));
+        }
+        row
+    };
+    let rows: Vec<Vec<String>> = cells.iter().enumerate().take(SHOWN_CELLS).map(row).collect();
+    let mut lines = terminal::aligned(&heading, &rows);
+    if cells.len() > SHOWN_CELLS {
+        lines.push(format!("and {}, in aggregates.csv", counted(cells.len() - SHOWN_CELLS, "more cell")));
+    }
+    lines.extend(notes);
+    lines
+}
+
+/// The main spectra of the cells, of as many as a plot tells apart, from the first to the last.
+fn spectra(cells: &[CellSummary], width: usize) -> Vec<String> {
+    let Some((name, words)) = main_spectrum(cells) else {
+        return vec!["no spectrum was recorded; allowed: \"spectra\" in observe.quantities".to_string()];
+    };
+    let most = terminal::MARKS.len().min(cells.len());
+    let chosen: Vec<&CellSummary> =
+        (0..most).map(|index| &cells[index * (cells.len() - 1) / (most - 1).max(1)]).collect();
+    let values: Vec<(Vec<f64>, f64)> = chosen.iter().map(|cell| cell.spectrum(name)).collect();
+    let label = |cell: &CellSummary| {
+        let swept: Vec<String> = cell.swept.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let repeats = counted(cell.finished, "repeat");
+        if swept.is_empty() { repeats } else { format!("{}  ({repeats})", swept.join(", ")) }
+    };
+    let curves: Vec<terminal::Curve<'_>> = chosen
+        .iter()
+        .zip(&values)
+        .map(|(cell, (values, floor))| terminal::Curve { label: label(cell), values, floor: *floor })
+        .collect();
+    let mut lines = terminal::plot(&format!("{words}, at the end, medians over repeats"), &curves, width);
+    if cells.len() > most {
+        lines.push(format!("{most} of {} cells are shown; aggregates.csv has all", cells.len()));
+    }
+    lines
 }
 
 /// Leaves of the plans those that were asked for: by a list, as a shard, or as a task of a Slurm array.

@@ -2,6 +2,7 @@
 
 use super::progress::Progress;
 use super::run::{Work, run_missing};
+use super::terminal;
 use super::{DONE, FAILED, INTERRUPTED, Verify, embedded, interrupted, print_line, refuse};
 use crate::claim::{
     self, Case, Claim, Counterexample, Finding, Level, NeededExperiment, Run, Source, Verdict,
@@ -10,6 +11,7 @@ use crate::experiment::{Experiment, Plan};
 use crate::files::FileError;
 use crate::run::Store;
 use crate::settings::{Problem, meant};
+use console::Style;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -247,9 +249,19 @@ fn departures(claims: &[Claim], findings: &[Finding]) -> Vec<String> {
 
 /// A claim in the table.
 fn row(claim: &Claim, finding: &Finding) {
-    print_line(&format!("{:<33} {:<18} {}", claim.id, finding.verdict, finding.summary));
+    let verdict = terminal::painted(finding.verdict.name(), &colour(finding.verdict), 18);
+    terminal::print_beside(&format!("{:<33} {verdict} ", claim.id), &finding.summary);
     for line in assumptions(finding).into_iter().chain(control(finding)) {
-        print_line(&format!("    {line}"));
+        terminal::print_beside("    ", &line);
+    }
+}
+
+/// Blue, yellow and magenta, which most people tell apart, and each beside its word.
+fn colour(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Holds | Verdict::Consistent => Style::new().blue(),
+        Verdict::Refuted => Style::new().magenta().bold(),
+        Verdict::OutsideHypotheses | Verdict::Inconclusive => Style::new().yellow(),
     }
 }
 
@@ -272,14 +284,16 @@ fn control(finding: &Finding) -> Option<String> {
 /// A claim in depth.
 fn explain(claim: &Claim, finding: &Finding) {
     print_line(&format!("{}  ({})\n", claim.id, claim.source));
-    print_line(&format!("  {}", claim.statement));
+    terminal::print_beside("  ", claim.statement);
     if !claim.formula.is_empty() {
         print_line(&format!("  {}", claim.formula));
     }
-    print_line(&format!("\n  verdict   {}: {}", finding.verdict, finding.summary));
-    print_line(&format!("  judged by {}", claim.evidence.about()));
+    print_line("");
+    let verdict = colour(finding.verdict).apply_to(finding.verdict.name());
+    terminal::print_beside("  verdict   ", &format!("{verdict}: {}", finding.summary));
+    terminal::print_beside("  judged by ", claim.evidence.about());
     for line in assumptions(finding).into_iter().chain(control(finding)) {
-        print_line(&format!("  {line}"));
+        terminal::print_beside("  ", &line);
     }
     for wanted in claim.experiments {
         let origin = match wanted.source {

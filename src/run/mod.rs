@@ -30,7 +30,7 @@ pub use slurm::SlurmError;
 pub use statistics::Band;
 pub use store::{State, Store, StoredRun};
 pub use submission::{QueuedJob, SlurmJob, Submission, SubmitError, names_in};
-pub use summary::write_tables;
+pub use summary::{CellSummary, cell_summaries, write_tables};
 
 /// For tests: a run of a few steps.
 #[cfg(test)]

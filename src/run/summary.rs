@@ -274,7 +274,8 @@ struct Cell<'a> {
     planned: i64,
 }
 
-fn aggregates_of(all: &Summarised, planned: &PlannedRuns) -> Table {
+/// The runs of the planned cells.
+fn by_cell<'a>(all: &'a Summarised, planned: &PlannedRuns) -> BTreeMap<usize, Cell<'a>> {
     let cell_of = cells(planned);
     let mut cells: BTreeMap<usize, Cell<'_>> = BTreeMap::new();
     for &cell in cell_of.values() {
@@ -286,6 +287,56 @@ fn aggregates_of(all: &Summarised, planned: &PlannedRuns) -> Table {
             if run.told.finished { finished.push(run) } else { failed.push(run) }
         }
     }
+    cells
+}
+
+/// A planned cell at a glance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellSummary {
+    /// Swept keys and their values.
+    pub swept: Vec<(String, String)>,
+    /// Repeats that have finished.
+    pub finished: usize,
+    /// Repeats that ended early.
+    pub failed: usize,
+    /// Repeats that are asked for.
+    pub planned: usize,
+    /// The median over the finished repeats of each final value; of floors, the largest. Named as in `aggregates.csv`.
+    pub medians: BTreeMap<String, f64>,
+}
+
+impl CellSummary {
+    /// The final singular values of the spectrum of this name, such as `end_to_end`, and their numerical floor.
+    pub fn spectrum(&self, name: &str) -> (Vec<f64>, f64) {
+        let value = |rank: usize| self.medians.get(&format!("sigma_{name}[{rank}]")).copied();
+        let floor = self.medians.get(&format!("floor_{name}")).copied();
+        ((0..).map_while(value).collect(), floor.unwrap_or(f64::NAN))
+    }
+}
+
+/// The planned cells of which a run has ended, in their order. Cost: reads all records.
+pub fn cell_summaries(store: &Store, planned: &PlannedRuns) -> Result<Vec<CellSummary>, FileError> {
+    let directories: Vec<PathBuf> = planned_directories(store, planned).collect();
+    let (all, _) = read(store, &directories, &|| false)?;
+    let summary = |Cell { finished, failed, planned }: &Cell<'_>| {
+        let median = |(name, at): (&str, usize)| {
+            let values = sorted_finite(finished.iter().map(|run| run.scalar(at)));
+            let part = if name.starts_with("floor_") { 1.0 } else { 0.5 };
+            (!values.is_empty()).then(|| (name.to_string(), quantile(&values, part)))
+        };
+        Some(CellSummary {
+            swept: finished.first().or(failed.first())?.told.swept.clone(),
+            finished: finished.len(),
+            failed: failed.len(),
+            planned: usize::try_from(*planned).unwrap_or(0),
+            medians: all.recorded().filter_map(median).collect(),
+        })
+    };
+    Ok(by_cell(&all, planned).values().filter_map(summary).collect())
+}
+
+fn aggregates_of(all: &Summarised, planned: &PlannedRuns) -> Table {
+    let cells = by_cell(all, planned);
     // The quantities of one cell after the other; each row stands for the cell's first run.
     let (mut first, mut quantities) = (Vec::new(), Vec::new());
     let mut counts: [Vec<Option<i64>>; 3] = Default::default();
