@@ -199,7 +199,13 @@ fn write_figure(figure: &figure::Figure, out: &Path) -> Result<(), String> {
     let svg = figure::svg(&figure.drawing).map_err(|error| error.to_string())?;
     write_atomically(path("svg"), svg.as_bytes()).map_err(text)?;
     let png = figure::png(&figure.drawing).map_err(|error| error.to_string())?;
-    write_atomically(path("png"), &png).map_err(text)
+    write_atomically(path("png"), &png).map_err(text)?;
+    #[cfg(feature = "pdf")]
+    {
+        let pdf = figure::pdf(&figure.drawing).map_err(|error| error.to_string())?;
+        write_atomically(path("pdf"), &pdf).map_err(text)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -288,11 +288,18 @@ const Y_SCALE: Key = Key {
     about: "Scale of the vertical axis",
 };
 
+const SIZE: Key = Key {
+    name: "size",
+    value: ValueType::Choice(&["single-column", "double-column"]),
+    presence: Presence::Optional,
+    about: "Width on paper, 85 mm or 174 mm; absent: single-column",
+};
+
 /// The kinds of figure that an experiment file can name.
 pub const FIGURES: &[Kind] = &[
     Kind {
         name: "spectrum",
-        keys: &[OF, THEORY, NAME, TITLE],
+        keys: &[OF, THEORY, NAME, TITLE, SIZE],
         about: "Sorted singular values at the end, one line a cell of the sweep, median and range over repeats",
         source: "Jing et al. 2022, Figures 3 and 11",
     },
@@ -308,6 +315,7 @@ pub const FIGURES: &[Kind] = &[
             },
             NAME,
             TITLE,
+            SIZE,
         ],
         about: "Every singular value over training time, median and range over repeats",
         source: "Jing et al. 2022, Figure 6",
@@ -323,6 +331,7 @@ pub const FIGURES: &[Kind] = &[
             },
             NAME,
             TITLE,
+            SIZE,
         ],
         about: "Heat map of the absolute alignment matrix at the end, median over repeats",
         source: "Jing et al. 2022, Figure 5",
@@ -370,6 +379,7 @@ pub const FIGURES: &[Kind] = &[
             EACH,
             NAME,
             TITLE,
+            SIZE,
             X_LABEL,
             Y_LABEL,
         ],
@@ -427,6 +437,7 @@ pub const FIGURES: &[Kind] = &[
             },
             NAME,
             TITLE,
+            SIZE,
             X_LABEL,
             Y_LABEL,
             Key {
@@ -442,7 +453,7 @@ pub const FIGURES: &[Kind] = &[
     },
     Kind {
         name: "over-time",
-        keys: &[VALUE, RANK, RELATIVE, THEORY, X_SCALE, Y_SCALE, EACH, NAME, TITLE, X_LABEL, Y_LABEL],
+        keys: &[VALUE, RANK, RELATIVE, THEORY, X_SCALE, Y_SCALE, EACH, NAME, TITLE, SIZE, X_LABEL, Y_LABEL],
         about: "A value over training time, one line a cell of the sweep, median and range over repeats",
         source: "",
     },

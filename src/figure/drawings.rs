@@ -5,7 +5,7 @@ use super::parameters;
 use crate::experiment::{Dynamics, Experiment, Plan, slug};
 use crate::files::sha256_hex;
 use crate::loss::Loss;
-use crate::record::{Chart, Drawing, HeatMap, LineChart, Scale, Series, SeriesStyle};
+use crate::record::{Chart, Drawing, HeatMap, LineChart, PageWidth, Scale, Series, SeriesStyle};
 use crate::run::{Band, Store, StoredRun, figure_array, finding, spectrum_name};
 use crate::settings::Settings;
 use std::collections::HashSet;
@@ -274,6 +274,10 @@ pub(super) fn drawing(
         caption += &format!("; {} of {planned} runs ended early and are left out", planned - finished);
     }
     Drawing {
+        width: match figure.optional_text("size") {
+            Some("double-column") => PageWidth::DoubleColumn,
+            _ => PageWidth::SingleColumn,
+        },
         title: figure.optional_text("title").unwrap_or(&experiment.title).to_string(),
         // An equation does not break over two lines.
         caption: caption.replace(" = ", "\u{a0}=\u{a0}"),

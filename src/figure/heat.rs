@@ -1,7 +1,7 @@
 //! Matrices as coloured cells.
 
 use super::axis::{self, Axis, DECADES, HAIRLINE, Tick};
-use super::page::{self, CHART_HEIGHT, MARGIN, WIDTH};
+use super::page::{self, MARGIN, chart_height};
 use super::palette;
 use super::scene::{Anchor, LINE_HEIGHT, Point, Scene, millimetres, size, tidy};
 use crate::record::{HeatMap, Scale};
@@ -57,15 +57,16 @@ pub(super) fn draw(scene: &mut Scene, map: &HeatMap, top: f64) -> f64 {
         BAR + axis::TICK + 0.5 + ticks.iter().map(width).fold(0.0, f64::max)
     };
     let numbers = axis::width_left(&rows, &scene.font) + bar_numbers(&scale.axis.ticks(6));
-    let (_, height) = extent(map, WIDTH - 2.0 * MARGIN - BAR_GAP - numbers - 2.0 * two_lines);
+    let (_, height) =
+        extent(map, scene.width - 2.0 * MARGIN - BAR_GAP - numbers - 2.0 * two_lines, chart_height(scene));
     let bar_ticks = scale.axis.ticks((height / BAR_STEP) as usize);
     let bar_width = bar_numbers(&bar_ticks);
     let y_title = page::upward_title(scene, &map.y_label, height);
     let bar_title = page::upward_title(scene, &map.value_label, height);
     let left = MARGIN + page::upward_width(&y_title) + axis::width_left(&rows, &scene.font);
-    let room = WIDTH - MARGIN - left - BAR_GAP - bar_width - page::upward_width(&bar_title);
+    let room = scene.width - MARGIN - left - BAR_GAP - bar_width - page::upward_width(&bar_title);
 
-    let (width, height) = extent(map, room);
+    let (width, height) = extent(map, room, chart_height(scene));
     let columns = axis::apart(column_ticks(scene, width), &scene.font, width);
     let rows = row_ticks(scene, height);
     // What is left over goes to both sides.
@@ -118,14 +119,14 @@ fn ticks(labels: &[String], cells: usize, scene: &Scene, length: f64, upright: b
 
 /// Width and height of the cells together: square cells that fill the room, or over parameters, whose cells
 /// need not be square, the whole room.
-fn extent(map: &HeatMap, room: f64) -> (f64, f64) {
+fn extent(map: &HeatMap, room: f64, tallest: f64) -> (f64, f64) {
     let room = room.max(10.0);
     let ratio = map.columns.max(1) as f64 / map.rows.max(1) as f64;
     if !map.x_ticks.is_empty() || !map.y_ticks.is_empty() {
-        return (room, (room / ratio).clamp(LOWEST, CHART_HEIGHT));
+        return (room, (room / ratio).clamp(LOWEST, tallest));
     }
     let ratio = ratio.clamp(1.0 / TALLEST, WIDEST);
-    if ratio * CHART_HEIGHT > room { (room, room / ratio) } else { (ratio * CHART_HEIGHT, CHART_HEIGHT) }
+    if ratio * tallest > room { (room, room / ratio) } else { (ratio * tallest, tallest) }
 }
 
 fn cells(
@@ -216,14 +217,14 @@ fn dot(scene: &mut Scene, (x, y): Point, radius: f64) {
 fn explain_dots(scene: &mut Scene, label: &str, y: f64) -> f64 {
     const GAP: f64 = 1.0;
     let em = millimetres(size::TICK);
-    let most = WIDTH - 2.0 * MARGIN - SAMPLE - GAP;
+    let most = scene.width - 2.0 * MARGIN - SAMPLE - GAP;
     let lines = scene.font.wrap(&tidy(label), size::TICK, most, MARK_LINES);
     if lines.is_empty() {
         return y;
     }
     let y = y + 0.8;
     let width = lines.iter().fold(0.0, |widest: f64, line| widest.max(scene.font.width(line, size::TICK)));
-    let left = (WIDTH - SAMPLE - GAP - width) / 2.0;
+    let left = (scene.width - SAMPLE - GAP - width) / 2.0;
     scene.rectangle((left, y), (left + SAMPLE, y + SAMPLE), palette::cell(0.5));
     scene.frame((left, y), (left + SAMPLE, y + SAMPLE), HAIRLINE, palette::INK);
     dot(scene, (left + SAMPLE / 2.0, y + SAMPLE / 2.0), DOT.0);

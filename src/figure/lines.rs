@@ -1,7 +1,7 @@
 //! Charts of lines and points.
 
 use super::axis::{self, Axis, DECADES, HAIRLINE, Tick};
-use super::page::{self, CHART_HEIGHT, MARGIN, WIDTH};
+use super::page::{self, MARGIN, chart_height};
 use super::palette;
 use super::references::References;
 use super::scene::{Anchor, Colour, LINE_HEIGHT, Point, Scene, millimetres, size, tidy};
@@ -60,13 +60,13 @@ pub(super) fn draw(scene: &mut Scene, chart: &LineChart, top: f64) -> f64 {
     let (y_axis, floor) = ordinate(chart);
     let x_axis = abscissa(chart, &y_axis);
     let legend = Legend::new(scene, chart);
-    let height = CHART_HEIGHT.max(legend.height());
+    let height = chart_height(scene).max(legend.height());
 
     let most = if chart.y_scale == Scale::Log { 6 } else { 8 };
     let y_ticks: Vec<Tick> = y_axis.ticks(most).into_iter().filter(inside).collect();
     let y_title = page::upward_title(scene, &chart.y_label, height);
     let left = MARGIN + page::upward_width(&y_title) + axis::width_left(&y_ticks, &scene.font);
-    let right = WIDTH - MARGIN - if legend.width > 0.0 { legend.width + LEGEND_GAP } else { 2.0 };
+    let right = scene.width - MARGIN - if legend.width > 0.0 { legend.width + LEGEND_GAP } else { 2.0 };
     let x_ticks = if chart.ranks && chart.x_scale == Scale::Linear {
         let (low, high) = x_axis.ends();
         axis::apart(axis::whole_ticks(low, high, low, high), &scene.font, right - left)
@@ -728,7 +728,7 @@ impl Legend {
         let count = self.strip.len();
         // The words of the last slab are taller than a thin slab.
         let gap = if self.rows.is_empty() { 0.0 } else { 0.8 };
-        let room = CHART_HEIGHT - self.title_height() - self.rows_height() - gap;
+        let room = chart_height(scene) - self.title_height() - self.rows_height() - gap;
         let slab = (room / count as f64).min(TALLEST);
         let y = |k: usize| top + k as f64 * slab;
         for (k, (index, _)) in self.strip.iter().enumerate() {

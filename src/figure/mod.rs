@@ -14,6 +14,8 @@ mod palette;
 mod parameters;
 #[cfg(test)]
 mod parameters_tests;
+#[cfg(feature = "pdf")]
+mod pdf;
 mod raster;
 mod references;
 mod scene;
@@ -34,7 +36,7 @@ pub enum FigureError {
     Font,
     /// The drawing library refused a shape; its own words.
     Shape(String),
-    /// The pixels could not be written as PNG; the encoder's own words.
+    /// The figure could not be encoded as PNG or PDF; the encoder's own words.
     Encoding(String),
 }
 
@@ -43,14 +45,14 @@ impl fmt::Display for FigureError {
         match self {
             FigureError::Font => write!(f, "the built-in font cannot be read; rebuild the program"),
             FigureError::Shape(words) => write!(f, "a shape of the figure could not be drawn: {words}"),
-            FigureError::Encoding(words) => write!(f, "the figure could not be written as PNG: {words}"),
+            FigureError::Encoding(words) => write!(f, "the figure could not be encoded: {words}"),
         }
     }
 }
 
 impl Error for FigureError {}
 
-/// The drawing as one SVG document, 85 mm wide, without XML declaration, so that it also stands inside HTML.
+/// The drawing as one SVG document of its width, without XML declaration, so that it also stands inside HTML.
 ///
 /// Values that the axes cannot show (not finite; zero or negative on a logarithmic axis; below the floor) are gaps. The
 /// provenance is printed small and repeated in `<metadata>`.
@@ -61,7 +63,7 @@ pub fn svg(drawing: &Drawing) -> Result<String, FigureError> {
     vector::svg(&page::compose(drawing)?, drawing)
 }
 
-/// The drawing as the bytes of a PNG file, 1004 pixels wide: 85 mm at 300 dots per inch.
+/// The drawing as the bytes of a PNG file, at 300 dots per inch: 1004 pixels wide for one column.
 ///
 /// It shows what [`svg`] shows. The provenance is also in the text chunk `Description`.
 ///
@@ -69,4 +71,15 @@ pub fn svg(drawing: &Drawing) -> Result<String, FigureError> {
 /// As [`svg`], and where the encoder fails.
 pub fn png(drawing: &Drawing) -> Result<Vec<u8>, FigureError> {
     raster::png(&page::compose(drawing)?, drawing)
+}
+
+/// The drawing as the bytes of a PDF file of one page, with lines as vectors and text as text in the embedded font.
+///
+/// It shows what [`svg`] shows; title, caption and provenance are also in the document's information.
+///
+/// # Errors
+/// As [`svg`], and where the conversion fails.
+#[cfg(feature = "pdf")]
+pub fn pdf(drawing: &Drawing) -> Result<Vec<u8>, FigureError> {
+    pdf::pdf(&svg(drawing)?, drawing)
 }

@@ -2,14 +2,15 @@
 
 use super::scene::{Anchor, Colour, LINE_HEIGHT, Scene, Shape, millimetres, size};
 use super::{FigureError, heat, lines, palette};
-use crate::record::{Chart, Drawing};
+use crate::record::{Chart, Drawing, PageWidth};
 
-/// Width of a column of a paper, in millimetres.
-pub(super) const WIDTH: f64 = 85.0;
 /// Space at the edges of the page.
 pub(super) const MARGIN: f64 = 1.2;
-/// Height of the area in which values are drawn.
-pub(super) const CHART_HEIGHT: f64 = 44.0;
+/// Height of the area in which values are drawn: of a figure over both columns half as much again, not twice.
+pub(super) fn chart_height(scene: &Scene) -> f64 {
+    if scene.width > PageWidth::SingleColumn.millimetres() { 66.0 } else { 44.0 }
+}
+
 /// Space between chart and caption.
 const CAPTION_GAP: f64 = 1.4;
 /// A longer title is cut: the caption is the place for more.
@@ -20,7 +21,7 @@ const PROVENANCE_LINES: usize = 4;
 
 /// Puts the whole drawing on a page.
 pub(super) fn compose(drawing: &Drawing) -> Result<Scene, FigureError> {
-    let mut scene = Scene::new(WIDTH)?;
+    let mut scene = Scene::new(drawing.width.millimetres())?;
     let mut y = MARGIN;
     y = paragraph(&mut scene, &drawing.title, y, size::TITLE, TITLE_LINES, palette::INK);
     if y > MARGIN {
@@ -51,7 +52,7 @@ pub(super) fn compose(drawing: &Drawing) -> Result<Scene, FigureError> {
 
 /// Sets text over the full width from height `y` on, and returns where it ends.
 fn paragraph(scene: &mut Scene, text: &str, y: f64, points: f64, most: usize, colour: Colour) -> f64 {
-    let lines = scene.font.wrap(text, points, WIDTH - 2.0 * MARGIN, most);
+    let lines = scene.font.wrap(text, points, scene.width - 2.0 * MARGIN, most);
     let height = LINE_HEIGHT * millimetres(points);
     for (k, line) in lines.iter().enumerate() {
         let base_line = y + k as f64 * height + 0.9 * millimetres(points);
@@ -98,10 +99,10 @@ pub(super) fn draw_upward(scene: &mut Scene, lines: &[String], left: f64, middle
 /// returns where it ends.
 pub(super) fn draw_level_title(scene: &mut Scene, text: &str, (left, right): (f64, f64), y: f64) -> f64 {
     let em = millimetres(size::LABEL);
-    let lines = scene.font.wrap(text, size::LABEL, WIDTH - 2.0 * MARGIN, 2);
+    let lines = scene.font.wrap(text, size::LABEL, scene.width - 2.0 * MARGIN, 2);
     for (k, line) in lines.iter().enumerate() {
         let half = scene.font.width(line, size::LABEL) / 2.0;
-        let middle = ((left + right) / 2.0).min(WIDTH - MARGIN - half).max(MARGIN + half);
+        let middle = ((left + right) / 2.0).min(scene.width - MARGIN - half).max(MARGIN + half);
         let base_line = y + (k as f64 * LINE_HEIGHT + 0.9) * em;
         scene.text(line, (middle, base_line), size::LABEL, Anchor::Middle, palette::INK);
     }

@@ -1,10 +1,13 @@
 use super::page::compose;
 use super::scene::{Anchor, Colour, Shape, Text};
 use super::{palette, png, svg};
-use crate::record::{Chart, Direction, Drawing, HeatMap, LineChart, Reference, Scale, Series, SeriesStyle};
+use crate::record::{
+    Chart, Direction, Drawing, HeatMap, LineChart, PageWidth, Reference, Scale, Series, SeriesStyle,
+};
 
 fn drawing(chart: Chart) -> Drawing {
     Drawing {
+        width: PageWidth::SingleColumn,
         title: "Weight spectrum under strong augmentation".to_owned(),
         caption:
             "InfoNCE (Eq. 2, mean), one-sided augmentation of 8 of 16 coordinates, gradient flow to t = 30; \
@@ -532,6 +535,57 @@ fn a_stray_value_does_not_stretch_the_axis_over_hundreds_of_decades() {
     let exponents: Vec<i32> =
         document.lines().filter_map(|line| line.replace('−', "-").parse().ok()).collect();
     assert!(exponents.len() > 4 && exponents.iter().all(|exponent| *exponent >= -16), "{exponents:?}");
+}
+
+#[test]
+fn a_figure_over_both_columns_is_as_wide_as_a_page_and_its_letters_stay() {
+    for drawing in [spectrum(), evolution(), phases(3, 4), alignment(16, 16)] {
+        let wide = Drawing { width: PageWidth::DoubleColumn, ..drawing.clone() };
+        assert!(svg(&wide).unwrap().contains("width=\"174mm\""));
+        assert_eq!(dimensions(&png(&wide).unwrap()).0, 2055);
+        let (narrow, wide) = (compose(&drawing).unwrap(), compose(&wide).unwrap());
+        let sizes = |scene: &super::scene::Scene| {
+            let sizes = scene.shapes.iter().filter_map(|shape| match shape {
+                Shape::Text(Text { size, .. }) => Some((size * 1e6) as u64),
+                _ => None,
+            });
+            sizes.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(sizes(&wide), sizes(&narrow));
+        for shape in &wide.shapes {
+            let points = match shape {
+                Shape::Rectangle(from, to, _) => vec![*from, *to],
+                Shape::Polygon(points, _) | Shape::Line(points, ..) => points.clone(),
+                Shape::Text(Text { at, .. }) => vec![*at],
+            };
+            assert!(
+                points.iter().all(|(x, y)| (0.0..=wide.width).contains(x) && (0.0..=wide.height).contains(y))
+            );
+        }
+    }
+}
+
+#[cfg(feature = "pdf")]
+#[test]
+fn a_pdf_has_the_size_and_the_words_of_the_figure_and_equal_drawings_give_equal_bytes() {
+    for width in [PageWidth::SingleColumn, PageWidth::DoubleColumn] {
+        let drawing = Drawing { width, title: "Spectrum of W (σ₁ ≥ σ₂)".to_string(), ..spectrum() };
+        let bytes = super::pdf(&drawing).unwrap();
+        assert!((0..5).all(|_| super::pdf(&drawing).unwrap() == bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.starts_with("%PDF-1.") && text.ends_with("%%EOF\n"));
+        // In points, of which 72 make an inch.
+        let wide = text.split("/MediaBox").nth(1).unwrap().split(']').next().unwrap();
+        let wide: f64 = wide.split_whitespace().nth(2).unwrap().parse().unwrap();
+        assert!((wide - width.millimetres() * 72.0 / 25.4).abs() < 0.01, "{wide}");
+        let hexadecimal: String =
+            "Spectrum of W (σ₁".encode_utf16().map(|unit| format!("{unit:04X}")).collect();
+        assert!(text.contains(&format!("/Title <FEFF{hexadecimal}")) && text.contains("/Info "));
+        assert!(
+            text.contains("/FontFile") && !text.contains("/Subtype /Image"),
+            "letters are letters, and nothing is pixels"
+        );
+    }
 }
 
 #[test]

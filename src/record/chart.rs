@@ -132,9 +132,31 @@ pub enum Chart {
     HeatMap(HeatMap),
 }
 
+/// How much of a paper's page a figure takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageWidth {
+    /// One column of two.
+    #[default]
+    SingleColumn,
+    /// Both columns.
+    DoubleColumn,
+}
+
+impl PageWidth {
+    /// Width of the figure, in millimetres.
+    pub fn millimetres(self) -> f64 {
+        match self {
+            PageWidth::SingleColumn => 85.0,
+            PageWidth::DoubleColumn => 174.0,
+        }
+    }
+}
+
 /// A figure, complete with its words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawing {
+    /// How wide it is.
+    pub width: PageWidth,
     /// Title over the chart.
     pub title: String,
     /// Caption line: loss, sides, dynamics, seeds and time.
