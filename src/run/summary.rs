@@ -27,8 +27,8 @@ pub fn write_tables(store: &Store, planned: &PlannedRuns) -> Result<Vec<String>,
     }
 }
 
-/// One row a run in the store: its directory, the swept keys, seed and repeat, why it ended, whether it is one of the planned runs, when
-/// it ended, and the final scalars. With the table comes how many runs are in it, and why others cannot be read.
+/// One row a run in the store: its directory, the swept keys, seed and repeat, why it ended, whether it is one of the planned runs,
+/// when it ended, and the final scalars. With the table comes how many runs are in it, and why others cannot be read.
 ///
 /// The planned runs come first, in their order; what other experiments have left in the store follows. Cost: reads all records.
 ///
@@ -228,6 +228,11 @@ fn swept_keys<'a>(runs: impl Iterator<Item = &'a Told>) -> Vec<&'a str> {
     keys
 }
 
+/// The name of the column of a swept key: a table that is swept may be called like an array.
+fn swept_name(key: &str) -> String {
+    if declared_array(key).is_some() { format!("{key} (swept)") } else { key.to_string() }
+}
+
 /// The columns that say which run a row is: directory, swept keys, seed, repeat, why it ended, whether it did
 /// what was asked for.
 pub(super) fn identity(runs: &[&Told]) -> Table {
@@ -237,10 +242,9 @@ pub(super) fn identity(runs: &[&Told]) -> Table {
     let mut table = Table::default();
     table.push("directory", Column::Texts(texts(&|run| run.directory.clone())));
     for key in swept_keys(runs.iter().copied()) {
-        // The seed has a column of its own, swept or not; a table that is swept may be called like an array.
+        // The seed has a column of its own, swept or not.
         if key != "seed" {
-            let name = if declared_array(key).is_some() { format!("{key} (swept)") } else { key.to_string() };
-            table.push(name, Column::of_texts(texts(&|run| run.swept(key))));
+            table.push(swept_name(key), Column::of_texts(texts(&|run| run.swept(key))));
         }
     }
     table.push("seed", integers(&|run| run.seed));
@@ -368,7 +372,7 @@ fn aggregates_of(all: &Summarised, planned: &PlannedRuns) -> Table {
     }
     let mut table = Table::default();
     for key in swept_keys(first.iter().copied()) {
-        table.push(key, Column::of_texts(first.iter().map(|run| run.swept(key)).collect()));
+        table.push(swept_name(key), Column::of_texts(first.iter().map(|run| run.swept(key)).collect()));
     }
     table.push("quantity", Column::Texts(quantities));
     for (name, column) in ["repeats", "failed", "planned"].into_iter().zip(counts) {
