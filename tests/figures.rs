@@ -110,3 +110,46 @@ fn the_figures_of_the_repository_are_those_that_its_experiments_give() {
     let difference = Image::read(&folder.path().join("other/frozen-x.png")).difference(&committed);
     assert!(difference > 2.0 * MOST, "other seeds change {difference} of the dots");
 }
+
+#[cfg(feature = "pdf")]
+#[test]
+fn a_pdf_has_the_size_and_the_words_of_the_figure_and_equal_drawings_give_equal_bytes() {
+    use contraflow::figure::pdf;
+    use contraflow::record::{Chart, Drawing, HeatMap, PageWidth, Scale};
+    let map = HeatMap {
+        x_label: "k".to_string(),
+        y_label: "layers".to_string(),
+        x_ticks: vec!["0.1".to_string(), "1".to_string()],
+        y_ticks: vec!["1".to_string()],
+        first_row_at_bottom: true,
+        value_label: "effective rank".to_string(),
+        rows: 1,
+        columns: 2,
+        values: vec![4.0, 2.0],
+        value_scale: Scale::Linear,
+        range: (1.0, 4.0),
+        marks: vec![true, false],
+        mark_label: Some("half".to_string()),
+    };
+    for width in [PageWidth::SingleColumn, PageWidth::DoubleColumn] {
+        let drawing = Drawing {
+            width,
+            title: "Spectrum of W (σ₁ ≥ σ₂)".to_string(),
+            caption: "one seed".to_string(),
+            provenance: "contraflow, plans 1234".to_string(),
+            chart: Chart::HeatMap(map.clone()),
+        };
+        let bytes = pdf(&drawing).unwrap();
+        // Several times, as the order in which the converter writes is another one each time.
+        assert!((0..5).all(|_| pdf(&drawing).unwrap() == bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.starts_with("%PDF-1.") && text.ends_with("%%EOF\n"));
+        // In points, of which 72 make an inch.
+        let wide = text.split("/MediaBox").nth(1).unwrap().split(']').next().unwrap();
+        let wide: f64 = wide.split_whitespace().nth(2).unwrap().parse().unwrap();
+        assert!((wide - width.millimetres() * 72.0 / 25.4).abs() < 0.01, "{wide}");
+        let title: String = "Spectrum of W (σ₁".encode_utf16().map(|unit| format!("{unit:04X}")).collect();
+        assert!(text.contains(&format!("/Title <FEFF{title}")) && text.contains("/Info "));
+        assert!(text.contains("/FontFile") && !text.contains("/Subtype /Image"), "letters, and no pixels");
+    }
+}

@@ -565,29 +565,6 @@ fn a_figure_over_both_columns_is_as_wide_as_a_page_and_its_letters_stay() {
     }
 }
 
-#[cfg(feature = "pdf")]
-#[test]
-fn a_pdf_has_the_size_and_the_words_of_the_figure_and_equal_drawings_give_equal_bytes() {
-    for width in [PageWidth::SingleColumn, PageWidth::DoubleColumn] {
-        let drawing = Drawing { width, title: "Spectrum of W (σ₁ ≥ σ₂)".to_string(), ..spectrum() };
-        let bytes = super::pdf(&drawing).unwrap();
-        assert!((0..5).all(|_| super::pdf(&drawing).unwrap() == bytes));
-        let text = String::from_utf8_lossy(&bytes);
-        assert!(text.starts_with("%PDF-1.") && text.ends_with("%%EOF\n"));
-        // In points, of which 72 make an inch.
-        let wide = text.split("/MediaBox").nth(1).unwrap().split(']').next().unwrap();
-        let wide: f64 = wide.split_whitespace().nth(2).unwrap().parse().unwrap();
-        assert!((wide - width.millimetres() * 72.0 / 25.4).abs() < 0.01, "{wide}");
-        let hexadecimal: String =
-            "Spectrum of W (σ₁".encode_utf16().map(|unit| format!("{unit:04X}")).collect();
-        assert!(text.contains(&format!("/Title <FEFF{hexadecimal}")) && text.contains("/Info "));
-        assert!(
-            text.contains("/FontFile") && !text.contains("/Subtype /Image"),
-            "letters are letters, and nothing is pixels"
-        );
-    }
-}
-
 #[test]
 fn a_png_has_the_width_of_a_column_at_300_dots_per_inch() {
     for drawing in [spectrum(), evolution(), alignment(16, 16)] {
