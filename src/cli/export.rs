@@ -55,7 +55,7 @@ pub(super) fn export(arguments: &Export) -> u8 {
     };
     print_line(&format!("{}: {size}, from {of}", path.display()));
     for problem in &exported.unreadable {
-        eprintln!("left out: {problem}; `contraflow run` does the run again");
+        eprintln!("left out: {problem}; `contraflow run` does again what is damaged");
     }
     if exported.unreadable.is_empty() { DONE } else { FAILED }
 }

@@ -67,7 +67,7 @@ fn lines(overview: &Overview) -> Vec<String> {
 }
 
 /// That a folder holds more than what is planned.
-pub(super) fn others(count: usize) -> String {
+fn others(count: usize) -> String {
     format!(
         "besides: {} that the last `contraflow run` did not ask for, of another experiment or of an earlier version of this \
          one; summary.csv has {}, and calls {} not planned",
