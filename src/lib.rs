@@ -25,6 +25,7 @@
 //! | 6 | `run` | drives dynamics, schedules cells, keeps results |
 //! | 7 | `claim` | the paper's statements on trial: hypotheses, checks, negative controls, verdicts |
 //! | 8 | `figure` | draws what is recorded; computes nothing |
+//! | 9 | `report` | results as one page for a browser |
 //! | 10 | `cli` | thin verbs |
 //!
 //! A plan is run by [`run::simulate`]:
@@ -65,6 +66,7 @@ pub mod matrix;
 pub mod observe;
 pub mod real;
 pub mod record;
+pub mod report;
 pub mod run;
 pub mod seed;
 pub mod settings;

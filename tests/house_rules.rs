@@ -25,6 +25,7 @@ const RANKS: &[(&str, u32)] = &[
     ("run", 6),
     ("claim", 7),
     ("figure", 8),
+    ("report", 9),
     ("cli", 10),
 ];
 

@@ -98,7 +98,7 @@ pub(super) const AS_PRINTED: Claim = Claim {
     id: "corollary-1",
     source: "Corollary 1, after Theorem 1",
     statement: "Under strong augmentation the covariance C of the embeddings of one linear layer becomes low-rank.",
-    formula: "2 Σ_v - Σ_δ has a negative eigenvalue  ⇒  some singular value of C (d_out x d_out) → 0",
+    formula: "2 Σ_v - Σ_δ has a negative eigenvalue  ⇒  some singular value of C (d_out × d_out) → 0",
     evidence: Evidence::Limit,
     experiments: EXPERIMENTS,
     judge: printed,

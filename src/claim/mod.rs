@@ -10,6 +10,7 @@
 mod alignment;
 mod bias_collapse;
 mod case;
+mod conditions;
 mod convexity_in_m;
 mod corollary_1;
 mod corollary_2;
@@ -61,6 +62,7 @@ mod vanishing;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
+pub use conditions::{Condition, Held, Strip, strips};
 pub use finding::{Control, Counterexample, Finding, Hypothesis};
 pub use identity::{Checked, Discrepancy};
 pub use instances::Batch;

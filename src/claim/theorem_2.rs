@@ -9,6 +9,7 @@ use super::alignment::{
     vector_error, vectors_error,
 };
 use super::case::{Case, NeededExperiment, Run, Source};
+use super::conditions::{Held, distinct, positive_definite, product_is_not_zero};
 use super::finding::{Control, Counterexample, Finding, Hypothesis};
 use super::identity::largest;
 use super::statistics::{Median, number};
@@ -251,11 +252,10 @@ fn positive(run: &Run) -> Result<Positive, String> {
     let mut unresolved = None;
     for (index, time) in run.times().iter().enumerate() {
         let (smallest, floor) = (run.row("eig_x", index)?[0], run.row("floor_eig_x", index)?[0]);
-        if smallest.is_nan() || smallest < -floor {
-            return Ok(Positive::Violated(*time, smallest));
-        }
-        if smallest <= floor && unresolved.is_none() {
-            unresolved = Some(*time);
+        match positive_definite(run, index)? {
+            Held::No => return Ok(Positive::Violated(*time, smallest)),
+            Held::Unresolved => unresolved = unresolved.or(Some(*time)),
+            Held::Yes => {}
         }
         margin = margin.min(smallest / floor);
     }
@@ -265,23 +265,11 @@ fn positive(run: &Run) -> Result<Positive, String> {
 /// The first recorded time at which W2 W1 is not above its numerical floor.
 fn product_vanishes(run: &Run) -> Result<Option<f64>, String> {
     for (index, time) in run.times().iter().enumerate() {
-        if run.row("sigma_end_to_end", index)?[0] <= run.row("floor_end_to_end", index)?[0] {
+        if product_is_not_zero(run, index)? == Held::No {
             return Ok(Some(*time));
         }
     }
     Ok(None)
-}
-
-/// The smallest gap between neighbouring singular values of both layers at the end, in floors of these.
-fn distinct(run: &Run) -> Result<f64, String> {
-    let mut smallest = f64::INFINITY;
-    for layer in ["w1", "w2"] {
-        let values = run.last(&format!("sigma_{layer}"))?;
-        let floor = run.last(&format!("floor_{layer}"))?[0];
-        let gap = values.windows(2).map(|pair| pair[0] - pair[1]).fold(f64::INFINITY, f64::min);
-        smallest = smallest.min(gap / floor);
-    }
-    Ok(smallest)
 }
 
 /// What the printed theorem says of one run.
@@ -307,7 +295,7 @@ impl<'a> Examined<'a> {
             run,
             positive: positive(run)?,
             product_vanishes: product_vanishes(run)?,
-            distinct: distinct(run)?,
+            distinct: distinct(run, times - 1)?,
             distances,
             error,
             remaining: remaining(run)?,

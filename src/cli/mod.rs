@@ -5,6 +5,7 @@ mod embedded;
 mod export;
 mod list;
 mod progress;
+mod report;
 mod reproduce;
 mod run;
 mod status;
@@ -39,6 +40,8 @@ enum Verb {
     Status(Status),
     /// Write the results of a folder to one file for other programs: trajectories, or a table of final values
     Export(Export),
+    /// Make one page of the results of a folder, for a browser: verdicts, evidence, figures, sweeps and runs to explore
+    Report(MakeReport),
     /// Check an experiment file without running it
     Check(Check),
     /// Print the JSON Schema of experiment files, for editors
@@ -49,7 +52,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Parallel {
-    /// Runs at a time; results do not depend on it [default: one a core]
+    /// Runs, or claims that are judged, at a time; results do not depend on it [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
@@ -65,7 +68,7 @@ struct Reproduce {
     /// Experiments by name, such as figure_3_paper [default: all that are marked `reproduce = true`]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Where figures and, in `records`, results go
+    /// Where figures, the page report.html and, in `records`, results go
     #[arg(long, value_name = "DIR", default_value = "figures")]
     out: PathBuf,
     #[command(flatten)]
@@ -83,7 +86,7 @@ struct Verify {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
-    /// Keep the records of the runs here, and use those that are there [default: all runs anew, nothing kept]
+    /// Keep the records of the runs here, with a page on them, and use those that are there [default: all runs anew, nothing kept]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -218,6 +221,18 @@ struct Export {
 }
 
 #[derive(Debug, Args)]
+struct MakeReport {
+    /// A folder that `contraflow run`, `reproduce` or `verify --out` writes its results to
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The file to write [default: DIR/report.html]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    parallel: Parallel,
+}
+
+#[derive(Debug, Args)]
 struct Check {
     /// The experiment file
     #[arg(value_name = "FILE")]
@@ -273,6 +288,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::status(&arguments),
         Verb::Export(arguments) => export::export(&arguments),
+        Verb::Report(arguments) => report::report(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Schema => {
             print_line(&format!("{:#}", crate::settings::json_schema(crate::experiment::ROOT)));

@@ -1,6 +1,7 @@
 //! `contraflow reproduce [NAME…]`: the main job.
 
 use super::progress::Progress;
+use super::report;
 use super::run::{KEPT, Work, run_missing, status};
 use super::verify::{self, Evidence, check_claims};
 use super::{DONE, FAILED, INTERRUPTED, Reproduce, embedded, interrupted, print_line, refuse};
@@ -8,6 +9,7 @@ use crate::claim::Level;
 use crate::experiment::Experiment;
 use crate::figure;
 use crate::files::{FileError, write_atomically};
+use crate::report::Reported;
 use crate::run::{PlannedRuns, Store};
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -89,11 +91,28 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         .zip(&work)
         .filter(|(_, work)| wanted.contains(work.experiment.name.as_str()))
         .find_map(|(result, _)| result.as_ref().err());
-    match refused {
-        _ if claims.is_empty() => worst,
-        Some(status) => worst.max(*status),
-        None => worst.max(verify::table(&claims, evidence, jobs)),
-    }
+    let findings = match refused {
+        None => verify::judge_on(&claims, evidence, jobs),
+        // What could not be run is no evidence for or against anything.
+        Some(_) => Vec::new(),
+    };
+    let verdicts = match refused {
+        Some(status) => *status,
+        None if claims.is_empty() => DONE,
+        None => verify::table(&claims, &findings),
+    };
+    let reported: Vec<Reported<'_>> = work
+        .iter()
+        .zip(&planned)
+        .zip(&results)
+        .filter(|(_, result)| result.is_ok())
+        .map(|((Work { experiment, store, .. }, planned), _)| Reported { experiment, store, planned })
+        .collect();
+    let written = match reported.as_slice() {
+        [] => DONE,
+        reported => report::write_beside(&arguments.out, reported, &claims, &findings),
+    };
+    worst.max(verdicts).max(written)
 }
 
 /// The experiments of these names, or all that are marked.

@@ -2,6 +2,7 @@
 //! NO_COLOR does not forbid it.
 
 use super::print_line;
+use crate::report::number;
 use console::{Style, Term, measure_text_width};
 
 /// Columns of the terminal that standard output is, if it is one.
@@ -73,16 +74,7 @@ pub(super) fn aligned(heading: &[String], rows: &[Vec<String>]) -> Vec<String> {
 
 /// A number in four digits.
 pub(super) fn short(value: f64) -> String {
-    if !value.is_finite() {
-        return "–".to_string();
-    }
-    let magnitude = value.abs();
-    if magnitude == 0.0 || (1e-3..1e5).contains(&magnitude) {
-        let digits = if magnitude == 0.0 { 0 } else { 3 - magnitude.log10().floor() as i32 };
-        format!("{value:.*}", digits.clamp(0, 6) as usize)
-    } else {
-        format!("{value:.2e}")
-    }
+    number(value, 4)
 }
 
 /// The range of the values of several spectra that lie above their floors: the smallest and the largest.

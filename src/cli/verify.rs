@@ -9,12 +9,13 @@ use crate::claim::{
 };
 use crate::experiment::{Experiment, Plan};
 use crate::files::FileError;
-use crate::run::Store;
+use crate::report::Reported;
+use crate::run::{PlannedRuns, Store};
 use crate::settings::{Problem, meant};
 use console::Style;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -31,7 +32,7 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
         temporary.clone()
     });
     let level = if arguments.level == "full" { Level::Full } else { Level::Quick };
-    let status = match judge(&claims, level, &records, arguments.parallel.jobs()) {
+    let status = match judge(&claims, level, &records, arguments) {
         Ok(findings) => report(&claims, &findings, arguments.json, !arguments.claims.is_empty()),
         Err(status) => status,
     };
@@ -41,15 +42,21 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
     status
 }
 
-/// Runs what `claims` name and judges them; an exit status where that is not possible.
-fn judge(claims: &[Claim], level: Level, records: &Path, jobs: usize) -> Result<Vec<Finding>, u8> {
+/// Runs what `claims` name and judges them; an exit status where that is not possible. Where records are kept, a page on them is
+/// kept beside them.
+fn judge(claims: &[Claim], level: Level, records: &Path, arguments: &Verify) -> Result<Vec<Finding>, u8> {
+    let jobs = arguments.parallel.jobs();
     let needed = needed(claims, level, &[]).map_err(|problem| refuse(&problem))?;
     let needed: Vec<&Experiment> = needed.iter().filter(|experiment| has_files(experiment)).collect();
     let stores: Vec<Store> = needed.iter().map(|experiment| store(records, experiment)).collect();
+    let kept = arguments.out.is_some();
+    let planned: Vec<PlannedRuns> =
+        if kept { needed.iter().map(|experiment| PlannedRuns::of(experiment)).collect() } else { Vec::new() };
     let work: Vec<Work<'_>> = needed
         .iter()
         .zip(&stores)
-        .map(|(experiment, store)| Work { experiment, store, planned: None })
+        .enumerate()
+        .map(|(index, (experiment, store))| Work { experiment, store, planned: planned.get(index) })
         .collect();
     let evidence = Evidence::new(&work);
     let results = run_missing(&work, jobs, false, &|index, _: &Progress| evidence.load(index));
@@ -59,21 +66,37 @@ fn judge(claims: &[Claim], level: Level, records: &Path, jobs: usize) -> Result<
     }
     // A run that ends early ends for a reason that its claim reads.
     results.into_iter().collect::<Result<Vec<_>, u8>>()?;
-    Ok(examine(claims, &evidence.case(claims, level), jobs))
+    let findings = examine(claims, &evidence.case(claims, level), jobs);
+    if kept {
+        let reported: Vec<Reported<'_>> = work
+            .iter()
+            .zip(&planned)
+            .map(|(Work { experiment, store, .. }, planned)| Reported { experiment, store, planned })
+            .collect();
+        match super::report::write_beside(records, &reported, claims, &findings) {
+            DONE => {}
+            status => return Err(status),
+        }
+    }
+    Ok(findings)
 }
 
-/// Prints the table of `claims`, on the records in `evidence`; the exit status says whether they are what the repository
-/// records.
-pub(super) fn table(claims: &[Claim], evidence: Evidence<'_>, jobs: usize) -> u8 {
-    let findings = examine(claims, &evidence.case(claims, Level::Quick), jobs);
+/// Judges `claims` on the records in `evidence`.
+pub(super) fn judge_on(claims: &[Claim], evidence: Evidence<'_>, jobs: usize) -> Vec<Finding> {
+    examine(claims, &evidence.case(claims, Level::Quick), jobs)
+}
+
+/// Prints the table of `claims`; the exit status says whether they are what the repository records.
+pub(super) fn table(claims: &[Claim], findings: &[Finding]) -> u8 {
     print_line("");
-    report(claims, &findings, false, false)
+    report(claims, findings, false, false)
 }
 
 /// The claims that `experiments` are evidence for, with their corrections.
-pub(super) fn claims_of(experiments: &[Experiment]) -> Vec<Claim> {
-    let named =
-        |id: &str| experiments.iter().flat_map(|experiment| &experiment.claims).any(|claim| claim == id);
+pub(super) fn claims_of<'a>(experiments: impl IntoIterator<Item = &'a Experiment>) -> Vec<Claim> {
+    let claims: HashSet<&str> =
+        experiments.into_iter().flat_map(|experiment| &experiment.claims).map(String::as_str).collect();
+    let named = |id: &str| claims.contains(id);
     claim::all()
         .into_iter()
         .filter(|claim| named(claim.id) || claim.id.strip_suffix("-corrected").is_some_and(named))
@@ -175,7 +198,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem> {
+pub(super) fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem> {
     match wanted.source {
         Source::File => embedded::named(wanted.name, &wanted.overrides(level)),
         Source::Text(text) => {

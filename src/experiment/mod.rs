@@ -7,6 +7,6 @@ mod slurm;
 
 pub use keys::{DYNAMICS, FIGURES, ROOT, TIMES};
 pub use plan::{
-    Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Plan, Prepared, Source, slug,
+    Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Origin, Plan, Prepared, Source, slug,
 };
 pub use slurm::{SlurmRequest, slurm_word};

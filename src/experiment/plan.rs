@@ -48,8 +48,21 @@ pub struct Experiment {
     pub repeats: usize,
     /// What its tasks ask of a Slurm cluster.
     pub slurm: SlurmRequest,
+    /// What it was read from.
+    pub origin: Origin,
     /// All plans, cell by cell, the repeats of a cell one after the other.
     pub plans: Vec<Plan>,
+}
+
+/// What an experiment was read from: enough to read it again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Origin {
+    /// The file's path, as it was given.
+    pub file: String,
+    /// The file's text.
+    pub text: String,
+    /// The overrides, each `key=value`.
+    pub overrides: Vec<String>,
 }
 
 /// One run.
@@ -183,6 +196,15 @@ impl Experiment {
         Experiment::of_document(Document::read(path)?, &stem(path), overrides, UTMOST_CELL_LIMIT)
     }
 
+    /// Reads an experiment again, wherever the files are that it names: its plans are those of then but for hashes of files that
+    /// cannot be read now.
+    pub fn again(origin: &Origin) -> Result<Experiment, Problem> {
+        let path = Path::new(&origin.file);
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let document = Document::parse(&origin.file, folder, &origin.text)?;
+        Experiment::of_document(document, &stem(path), &origin.overrides, UTMOST_CELL_LIMIT)
+    }
+
     /// As [`Experiment::read`], of a text; relative paths are taken from `folder`.
     pub fn parse(name: &str, folder: &Path, text: &str, overrides: &[String]) -> Result<Experiment, Problem> {
         let document = Document::parse(name, folder, text)?;
@@ -195,6 +217,8 @@ impl Experiment {
         overrides: &[String],
         limit: usize,
     ) -> Result<Experiment, Problem> {
+        let (text, file) = document.text();
+        let origin = Origin { file: file.to_string(), text: text.to_string(), overrides: overrides.to_vec() };
         for text in overrides {
             document.set(ROOT, text)?;
         }
@@ -237,6 +261,7 @@ impl Experiment {
             figures: head.tables("figure").to_vec(),
             slurm: SlurmRequest::of(&head)?,
             repeats: head.integer("repeats"),
+            origin,
             plans,
         };
         let mut names = HashSet::new();

@@ -11,8 +11,9 @@ const TELLING_KEYS: [&str; 2] = ["batch", "rate"];
 /// A number stands in a legend as it is written in the file, unless it is longer than this.
 const LONGEST_NUMBER: usize = 6;
 
-/// Words for the swept values of an experiment.
-pub(super) struct Labels<'a> {
+/// Words for the swept values of an experiment, the same in legends, tables and file names.
+#[derive(Debug)]
+pub struct Labels<'a> {
     plans: Vec<&'a Plan>,
     by_depth: bool,
 }
@@ -200,7 +201,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// Title of an axis along which a swept key varies.
-pub(super) fn axis_title(key: &str) -> String {
+pub fn axis_title(key: &str) -> String {
     match key {
         "augment.variance" => "variance of one noise draw k".to_string(),
         "data.samples" => "samples N".to_string(),
@@ -226,7 +227,7 @@ pub(super) fn layer_name(label: &str) -> String {
 }
 
 /// What an array holds, in words.
-pub(super) fn value_label(array: &str) -> String {
+pub fn value_label(array: &str) -> String {
     let of_spectrum = [
         ("sigma_", "singular value"),
         ("effective_rank_", "effective rank"),

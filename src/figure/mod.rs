@@ -24,6 +24,8 @@ mod tests;
 mod vector;
 
 pub use drawings::{Figure, drawings};
+pub use labels::{Labels, axis_title, value_label};
+pub use palette::{hex_colour, ink_on};
 use std::error::Error;
 use std::fmt;
 

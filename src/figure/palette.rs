@@ -36,6 +36,24 @@ pub(super) fn cell(level: f64) -> Colour {
     Colour::opaque(red, green, blue)
 }
 
+/// Colour of a cell at `level` between the ends of the colour scale, 0 to 1, as CSS writes it; no level, no value: grey.
+pub fn hex_colour(level: Option<f64>) -> String {
+    let (red, green, blue) = level.map_or(MISSING, cell).rgb;
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// Black or white, whichever can be read better on [`hex_colour`]: the contrast is at least 4.5 on any colour (WCAG 2).
+pub fn ink_on(level: Option<f64>) -> &'static str {
+    let (red, green, blue) = level.map_or(MISSING, cell).rgb;
+    let linear = |channel: u8| {
+        let part = f64::from(channel) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    let luminance = 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+    // Where (1 + 0.05) / (l + 0.05) = (l + 0.05) / 0.05.
+    if luminance < 0.179 { "#fff" } else { "#000" }
+}
+
 /// The colour, halfway to paper.
 pub(super) fn pale(colour: Colour) -> Colour {
     let half = |channel: u8| 255 - (255 - channel) / 2;

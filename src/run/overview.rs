@@ -3,7 +3,7 @@
 use super::cost::cost;
 use super::hold::{Holder, holders};
 use super::store::{Glance, Store};
-use crate::experiment::{Experiment, Plan};
+use crate::experiment::{Experiment, Origin, Plan};
 use crate::files::{self, FileError, Place};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -43,6 +43,8 @@ pub struct Overview {
 pub struct PlannedRuns {
     /// The experiment's name.
     pub(super) experiment: String,
+    /// What the experiment was read from; lists of earlier versions do not say so.
+    origin: Option<Origin>,
     pub(super) runs: Vec<Planned>,
 }
 
@@ -67,6 +69,7 @@ impl PlannedRuns {
         };
         PlannedRuns {
             experiment: experiment.name.clone(),
+            origin: Some(experiment.origin.clone()),
             runs: experiment.plans.iter().map(planned).collect(),
         }
     }
@@ -86,10 +89,43 @@ impl PlannedRuns {
         self.runs.is_empty()
     }
 
+    /// The experiment that was asked for, with the hashes that name its runs. The files that it names need not be there.
+    ///
+    /// # Errors
+    /// Says why it cannot be had, and the remedy.
+    pub fn to_experiment(&self) -> Result<Experiment, String> {
+        const REMEDY: &str = "`contraflow run FILE` with this folder as --out writes the list anew; what is there is not run again";
+        let Some(origin) = &self.origin else {
+            return Err(format!(
+                "{PLANNED} is of an earlier version and does not hold the experiment file; {REMEDY}"
+            ));
+        };
+        let mut experiment = Experiment::again(origin).map_err(|problem| problem.to_string())?;
+        if experiment.plans.len() != self.runs.len() {
+            let (then, now) = (self.runs.len(), experiment.plans.len());
+            return Err(format!(
+                "{PLANNED} lists {then} runs, and its experiment file asks for {now}; {REMEDY}"
+            ));
+        }
+        for (plan, planned) in experiment.plans.iter_mut().zip(&self.runs) {
+            plan.hash.clone_from(&planned.hash);
+            if plan.directory_name() != planned.directory {
+                let (then, now) = (&planned.directory, plan.directory_name());
+                return Err(format!(
+                    "{PLANNED} lists {then} where its experiment file asks for {now}; {REMEDY}"
+                ));
+            }
+        }
+        Ok(experiment)
+    }
+
     fn to_text(&self) -> String {
         let plan = |Planned { directory, hash, cost, cell }: &Planned| json!([directory, hash, cost, cell]);
         let plans: Vec<Value> = self.runs.iter().map(plan).collect();
-        format!("{}\n", json!({ "experiment": self.experiment, "plans": plans }))
+        let origin = self.origin.as_ref().map(
+            |Origin { file, text, overrides }| json!({ "file": file, "text": text, "overrides": overrides }),
+        );
+        format!("{}\n", json!({ "experiment": self.experiment, "origin": origin, "plans": plans }))
     }
 
     fn parse(text: &str) -> Option<PlannedRuns> {
@@ -104,7 +140,16 @@ impl PlannedRuns {
             })
         };
         let runs = planned["plans"].as_array()?.iter().map(plan).collect::<Option<_>>()?;
-        Some(PlannedRuns { experiment: text(&planned["experiment"])?, runs })
+        let origin = &planned["origin"];
+        let overrides = || origin["overrides"].as_array()?.iter().map(text).collect::<Option<Vec<_>>>();
+        let origin = || {
+            Some(Origin {
+                file: text(&origin["file"])?,
+                text: text(&origin["text"])?,
+                overrides: overrides()?,
+            })
+        };
+        Some(PlannedRuns { experiment: text(&planned["experiment"])?, origin: origin(), runs })
     }
 }
 
@@ -112,6 +157,16 @@ impl Store {
     /// Keeps this list for [`Store::overview`].
     pub fn write_planned(&self, planned: &PlannedRuns) -> Result<(), FileError> {
         files::update(self.root().join(PLANNED), planned.to_text().as_bytes())
+    }
+
+    /// Whether [`Store::write_planned`] has named runs here.
+    pub fn is_planned(&self) -> bool {
+        self.root().join(PLANNED).is_file()
+    }
+
+    /// Whether results of all runs of `experiment` are here. Cost: looks for one small file a run.
+    pub fn holds(&self, experiment: &Experiment) -> bool {
+        experiment.plans.iter().all(|plan| !matches!(self.glance(&plan.directory_name()), Glance::Missing))
     }
 
     /// The runs that the last [`Store::write_planned`] named.
@@ -152,7 +207,7 @@ impl Store {
     pub fn overview(&self) -> Result<Overview, FileError> {
         let planned = self.planned()?;
         let others = self.others(&planned);
-        let PlannedRuns { experiment, runs: plans } = planned;
+        let PlannedRuns { experiment, runs: plans, .. } = planned;
         let holders = holders(self.root());
         let hashes: HashSet<String> = plans.iter().map(|planned| planned.hash.clone()).collect();
         let mut overview = Overview { experiment, planned: plans.len(), others, ..Overview::default() };

@@ -297,6 +297,8 @@ fn by_cell<'a>(all: &'a Summarised, planned: &PlannedRuns) -> BTreeMap<usize, Ce
 /// A planned cell at a glance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellSummary {
+    /// Index of the cell in the sweep.
+    pub cell: usize,
     /// Swept keys and their values.
     pub swept: Vec<(String, String)>,
     /// Repeats that have finished.
@@ -322,13 +324,14 @@ impl CellSummary {
 pub fn cell_summaries(store: &Store, planned: &PlannedRuns) -> Result<Vec<CellSummary>, FileError> {
     let directories: Vec<PathBuf> = planned_directories(store, planned).collect();
     let (all, _) = read(store, &directories, &|| false)?;
-    let summary = |Cell { finished, failed, planned }: &Cell<'_>| {
+    let summary = |(cell, Cell { finished, failed, planned }): (&usize, &Cell<'_>)| {
         let median = |(name, at): (&str, usize)| {
             let values = sorted_finite(finished.iter().map(|run| run.scalar(at)));
             let part = if name.starts_with("floor_") { 1.0 } else { 0.5 };
             (!values.is_empty()).then(|| (name.to_string(), quantile(&values, part)))
         };
         Some(CellSummary {
+            cell: *cell,
             swept: finished.first().or(failed.first())?.told.swept.clone(),
             finished: finished.len(),
             failed: failed.len(),
@@ -336,7 +339,7 @@ pub fn cell_summaries(store: &Store, planned: &PlannedRuns) -> Result<Vec<CellSu
             medians: all.recorded().filter_map(median).collect(),
         })
     };
-    Ok(by_cell(&all, planned).values().filter_map(summary).collect())
+    Ok(by_cell(&all, planned).iter().filter_map(summary).collect())
 }
 
 fn aggregates_of(all: &Summarised, planned: &PlannedRuns) -> Table {

@@ -87,6 +87,12 @@ impl Document {
         })
     }
 
+    /// The text that was parsed, and the name that stands for it in errors.
+    pub fn text(&self) -> (&str, &str) {
+        let source = self.place.source();
+        (&source.text, &source.name)
+    }
+
     /// Applies the text of one `--set`: a key path, `=`, and a TOML value. A word that is not TOML is taken as a
     /// string, so that `loss.kind=infonce-dot` needs no quotes. A key that is swept, alone or in a zip, is no
     /// longer swept when it is set; `sweep.KEY` and `sweep.zip.KEY` give it another list, in place of any other.
