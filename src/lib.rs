@@ -25,8 +25,10 @@
 //! | 6 | `run` | drives dynamics, schedules cells, keeps results |
 //! | 7 | `claim` | the paper's statements on trial: hypotheses, checks, negative controls, verdicts |
 //! | 8 | `figure` | draws what is recorded; computes nothing |
-//! | 9 | `report` | results as one page for a browser |
-//! | 10 | `cli` | thin verbs |
+//! | 9 | `page` | the parts of pages for a browser: charts, heat maps, and the script that moves them |
+//! | 10 | `report` | results as one page |
+//! | 10 | `explore` | a page on which runs are tried out live, with the feature `explore` |
+//! | 11 | `cli` | thin verbs |
 //!
 //! A plan is run by [`run::simulate`]:
 //!
@@ -58,12 +60,15 @@ pub mod data;
 pub mod dynamics;
 pub mod encoder;
 pub mod experiment;
+#[cfg(feature = "explore")]
+pub mod explore;
 pub mod figure;
 pub mod files;
 pub mod gradient;
 pub mod loss;
 pub mod matrix;
 pub mod observe;
+pub mod page;
 pub mod real;
 pub mod record;
 pub mod report;

@@ -25,8 +25,10 @@ const RANKS: &[(&str, u32)] = &[
     ("run", 6),
     ("claim", 7),
     ("figure", 8),
-    ("report", 9),
-    ("cli", 10),
+    ("page", 9),
+    ("report", 10),
+    ("explore", 10),
+    ("cli", 11),
 ];
 
 fn source() -> PathBuf {

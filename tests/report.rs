@@ -140,6 +140,127 @@ fn a_folder_without_results_is_refused_and_a_lost_record_is_told_of() {
     assert!(moved.join("report.html").exists());
 }
 
+/// Results in `folder` of the sweep with these overrides.
+fn other_results(folder: &Path, overrides: &[&str]) -> (PathBuf, Output) {
+    let (file, out) = (folder.join("sweep.toml"), folder.join("other"));
+    let without_figures = SWEEP.split("figure   =").next().unwrap();
+    fs::write(&file, without_figures).unwrap();
+    let (file, shown) = (file.display().to_string(), out.display().to_string());
+    let sets = overrides.iter().flat_map(|set| ["--set", set]);
+    let arguments: Vec<&str> = ["run", &file, "--out", &shown].into_iter().chain(sets).collect();
+    let run = contraflow(&arguments);
+    (out, run)
+}
+
+#[test]
+fn layers_of_any_shape_and_runs_that_diverge_are_shown() {
+    for overrides in [
+        &["sweep={ \"encoder.widths\" = [[4, 4, 2], [4, 6, 2], [4, 6, 6], [4, 2, 4], [4, 3]] }"][..],
+        &["sweep={ \"dynamics.rate\" = [0.1, 1e6] }", "dynamics={ kind = \"gd\", rate = 0.1, steps = 50 }"],
+    ] {
+        let folder = TempDir::new().unwrap();
+        let (out, run) = other_results(folder.path(), overrides);
+        assert!(!text(&run.stderr).contains("error:"), "{}", text(&run.stderr));
+        let made = contraflow(&["report", &out.display().to_string()]);
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    }
+}
+
+#[test]
+fn the_page_is_never_too_large() {
+    let folder = TempDir::new().unwrap();
+    let title = format!("title={:?}", "x".repeat(100_000));
+    let overrides = [
+        "encoder.widths=[192, 192, 192]",
+        "data.dim=192",
+        "sweep={ \"augment.variance\" = [0.1, 0.2] }",
+        "dynamics={ kind = \"gd\", rate = 0.1, steps = 3 }",
+        &title,
+    ];
+    let (out, run) = other_results(folder.path(), &overrides);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let made = contraflow(&["report", &out.display().to_string()]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let html = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    assert!(html.contains("the alignment of layers is too large"));
+}
+
+#[test]
+fn special_files_are_refused_and_links_followed() {
+    let folder = TempDir::new().unwrap();
+    let results = results().display().to_string();
+    let target = folder.path().join("target.html");
+    fs::write(&target, "before").unwrap();
+    let link = folder.path().join("link.html");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    #[cfg(unix)]
+    {
+        assert_eq!(
+            contraflow(&["report", &results, "--out", &link.display().to_string()]).status.code(),
+            Some(0)
+        );
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read_to_string(&target).unwrap().starts_with("<!DOCTYPE html>"));
+    }
+    for wrong in [folder.path().to_path_buf(), folder.path().join("none").join("page.html")] {
+        let refused = contraflow(&["report", &results, "--out", &wrong.display().to_string()]);
+        assert_eq!(refused.status.code(), Some(2), "{}", wrong.display());
+    }
+}
+
+#[test]
+fn evidence_that_is_not_there_or_damaged_or_of_other_settings_judges_nothing() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let shown = out.display().to_string();
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let file = experiments.join("figure_11b_paper.toml").display().to_string();
+    // figure-11b wants this experiment and no other, with these settings and no others.
+    let page = |name: &str, set: &[&str]| {
+        let store = out.join(name);
+        let store_shown = store.display().to_string();
+        let run = contraflow(&[&["run", &file, "--out", &store_shown][..], set].concat());
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let made = contraflow(&["report", &store_shown]);
+        (store, made.status.code(), fs::read_to_string(out.join(name).join("report.html")).unwrap())
+    };
+    let (_, status, other) = page("other", &["--set", "dynamics.steps=20", "--set", "repeats=1"]);
+    assert_eq!(status, Some(0));
+    assert!(other.contains("here with other settings") && !other.contains("id=\"claim-figure-11b\""));
+
+    let (store, status, own) = page("own", &[]);
+    assert_eq!(status, Some(0));
+    assert!(own.contains("id=\"claim-figure-11b\"") && own.contains("badge consistent"));
+    // Both in one folder: each has anchors of its own.
+    assert_eq!(contraflow(&["report", &shown]).status.code(), Some(0));
+    let both = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(
+        both.contains("id=\"experiment-figure-11b-paper\"")
+            && both.contains("id=\"experiment-figure-11b-paper-2\"")
+    );
+    assert!(both.contains("badge consistent"));
+    let mut ids: Vec<&str> = both.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an anchor stands twice");
+
+    // A record that is a valid archive and not the one that was written.
+    let mut runs: Vec<PathBuf> = fs::read_dir(&store)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    runs.sort();
+    fs::copy(runs[0].join("record.npz"), runs[1].join("record.npz")).unwrap();
+    let made = contraflow(&["report", &store.display().to_string()]);
+    assert_eq!(made.status.code(), Some(1));
+    let html = fs::read_to_string(store.join("report.html")).unwrap();
+    assert!(html.contains("of which runs are missing") && !html.contains("id=\"claim-figure-11b\""));
+}
+
 /// A browser at the page; none where there is no Chromium.
 fn at_page(page: &Path, width: u32, height: u32) -> Option<Browser> {
     let Some(chromium) = chromium() else {
@@ -203,6 +324,7 @@ fn slide(browser: &mut Browser, frame: usize) {
 #[test]
 fn the_slider_moves_spectra_alignment_and_eigenvalues_together() {
     let Some(mut browser) = at_page(&page(), 1200, 900) else { return };
+    browser.value("document.querySelector('.now-values').open = true");
     let end = panels(&mut browser);
     assert!(end.iter().all(|shown| !shown.is_empty()), "{end:?}");
     let last = browser.value("Number(document.querySelector('.slider').max)").as_u64().unwrap() as usize;
@@ -231,6 +353,13 @@ fn the_slider_moves_spectra_alignment_and_eigenvalues_together() {
     let expected = sigma.values[(sigma.shape[0] - 1) * sigma.shape[1]];
     // Records are carried in 32 bits and shown in five digits.
     assert!((shown.parse::<f64>().unwrap() / expected - 1.0).abs() < 1e-4, "{shown} for {expected}");
+
+    // Another run is shown at the same time.
+    slide(&mut browser, 4);
+    let then = browser.text("document.querySelector('.now').textContent");
+    browser.value("(() => { const run = document.querySelector('select.run'); run.value = 1; run.dispatchEvent(new Event('change')); })()");
+    assert_eq!(browser.text("document.querySelector('.now').textContent"), then);
+    slide(&mut browser, last);
 
     // It plays by itself, and ends at the end.
     browser.value("document.querySelector('.play').click()");
@@ -300,7 +429,8 @@ fn charts_tell_values_zoom_toggle_series_and_change_their_scales() {
     browser.value("document.querySelector('#figure-spectra .reset').click()");
     assert_eq!(browser.text(ticks), before);
 
-    // The same by keys; the value told is that of the table.
+    // The same by keys, from the first value on; the value told is that of the table.
+    browser.open(&address(&page()));
     browser.value("document.querySelector('#figure-spectra .plot').focus({ preventScroll: true })");
     browser.press("ArrowRight");
     let told = browser.text(readout);
@@ -324,7 +454,10 @@ fn a_cell_of_the_sweep_opens_its_run() {
         "{}",
         browser.text(directory)
     );
-    browser.value("[...document.querySelectorAll('.sweep td a')].at(-1).click()");
+    browser.value("document.querySelector('.sweep td[data-cell=\"5\"] a').click()");
+    // The address has changed, and what follows from it is there after that.
+    browser.value("new Promise((done) => setTimeout(done, 100))");
+    assert!(browser.text("location.hash").ends_with("#run-sweep-5"));
     assert!(
         browser.text(directory).contains("encoder.widths=4-4-4-4,augment.variance=3.0,repeat=0"),
         "{}",
@@ -343,6 +476,11 @@ fn a_cell_of_the_sweep_opens_its_run() {
     let strip = browser.text("[...document.querySelectorAll('.hypothesis')].find((one) => one.textContent.includes('≻ 0')).textContent");
     assert!(strip.contains("fails at"), "{strip}");
 
+    // And back, as from any link.
+    browser.value("history.back()");
+    browser.value("new Promise((done) => setTimeout(done, 100))");
+    assert_eq!(browser.text("location.hash"), "");
+
     // An address with such a run leads to it.
     browser.open("about:blank");
     browser.open(&format!("{}#run-sweep-4", address(&page())));
@@ -351,6 +489,28 @@ fn a_cell_of_the_sweep_opens_its_run() {
         "{}",
         browser.text(directory)
     );
+}
+
+#[test]
+fn zooms_have_bounds_and_odd_addresses_do_no_harm() {
+    let Some(mut browser) = at_page(&page(), 1200, 900) else { return };
+    browser.value("document.querySelector('#figure-spectra .plot').focus({ preventScroll: true })");
+    for key in ["-", "+"] {
+        for _ in 0..60 {
+            browser.press(key);
+        }
+        let lines =
+            browser.value("document.querySelectorAll('#figure-spectra .plot line').length").as_u64().unwrap();
+        assert!(lines < 500, "{lines} lines after many {key}");
+        let svg = browser.text("document.querySelector('#figure-spectra .plot').innerHTML");
+        assert!(!svg.contains("NaN") && !svg.contains("Infinity"));
+        browser.press("0");
+    }
+    browser.open("about:blank");
+    browser.open(&format!("{}#50%", address(&page())));
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    browser.value("document.querySelector('.filters input[value=refuted]').click()");
+    assert_eq!(browser.text("document.querySelector('#claim-count').textContent"), "2 of 3 claims");
 }
 
 /// The contrast of two colours as WCAG defines it.

@@ -95,8 +95,12 @@ impl Run {
     /// Says what is missing.
     pub fn square(&self, array: &str, time: usize) -> Result<Matrix, String> {
         let row = self.row(array, time)?;
-        let side = (row.len() as f64).sqrt().round() as usize;
-        Ok(Matrix::from_row_slice(side, side, row))
+        match self.stored.arrays.get(array).map(|array| array.shape.as_slice()) {
+            Some(&[_, rows, columns]) if rows == columns && rows > 0 => {
+                Ok(Matrix::from_row_slice(rows, columns, row))
+            }
+            _ => Err(format!("{array} of {} is not square", self.plan.directory_name())),
+        }
     }
 
     /// The final weights W1 … WL.

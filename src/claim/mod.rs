@@ -62,7 +62,7 @@ mod vanishing;
 mod verdict;
 
 pub use case::{Case, Level, NeededExperiment, Run, Source};
-pub use conditions::{Condition, Held, Strip, strips};
+pub use conditions::{CONDITIONS, Condition, Held, Strip, strips};
 pub use finding::{Control, Counterexample, Finding, Hypothesis};
 pub use identity::{Checked, Discrepancy};
 pub use instances::Batch;

@@ -265,7 +265,7 @@ fn positive(run: &Run) -> Result<Positive, String> {
 /// The first recorded time at which W2 W1 is not above its numerical floor.
 fn product_vanishes(run: &Run) -> Result<Option<f64>, String> {
     for (index, time) in run.times().iter().enumerate() {
-        if product_is_not_zero(run, index)? == Held::No {
+        if product_is_not_zero(run, index)? != Held::Yes {
             return Ok(Some(*time));
         }
     }

@@ -77,6 +77,13 @@ pub(super) fn named(name: &str, overrides: &[String]) -> Result<Experiment, Prob
     }
 }
 
+/// Whether this is the text of the experiment file of this name: of the copy, or of the file that is in its place.
+pub(super) fn is_text_of(name: &str, text: &str) -> bool {
+    let file = Path::new(FOLDER).join(format!("{name}.toml"));
+    COPIES.iter().any(|(copy, of)| *copy == name && *of == text)
+        || std::fs::read_to_string(file).is_ok_and(|of| of == text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

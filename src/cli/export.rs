@@ -60,6 +60,20 @@ pub(super) fn export(arguments: &Export) -> u8 {
     if exported.unreadable.is_empty() { DONE } else { FAILED }
 }
 
+/// A file to write, with links followed: a new one in a folder that is there, or a regular one.
+pub(super) fn regular_file(out: &Path) -> Result<PathBuf, String> {
+    let shown = out.display();
+    let folder = out.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("the folder {} is not there; make it first", folder.display()));
+    }
+    match fs::canonicalize(out) {
+        Ok(path) if path.is_file() => Ok(path),
+        Ok(_) => Err(format!("{shown} is not a regular file; name one, or a new one")),
+        Err(_) => Ok(out.to_path_buf()),
+    }
+}
+
 /// The file to write, with links followed, and its format: it must be of no use to the store, and may be there already if it looks
 /// like an earlier export.
 fn target(arguments: &Export) -> Result<(PathBuf, &str), String> {
@@ -75,15 +89,7 @@ fn target(arguments: &Export) -> Result<(PathBuf, &str), String> {
     if let Some(format) = arguments.format.as_deref().filter(|format| *format != extension) {
         return Err(format!("{shown} with --format {format}; allowed: a name that ends in .{format}"));
     }
-    let folder = out.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(format!("the folder {} is not there; make it first", folder.display()));
-    }
-    let path = match fs::canonicalize(out) {
-        Ok(path) if path.is_file() => path,
-        Ok(_) => return Err(format!("{shown} is not a regular file; name one, or a new one")),
-        Err(_) => out.clone(),
-    };
+    let path = regular_file(out)?;
     let folder =
         fs::canonicalize(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")));
     let (folder, store) = (folder.unwrap_or_default(), fs::canonicalize(&arguments.dir).unwrap_or_default());

@@ -2,6 +2,7 @@
 
 mod check;
 mod embedded;
+mod explore;
 mod export;
 mod list;
 mod progress;
@@ -42,6 +43,8 @@ enum Verb {
     Export(Export),
     /// Make one page of the results of a folder, for a browser: verdicts, evidence, figures, sweeps and runs to explore
     Report(MakeReport),
+    /// Try out runs live in a browser on this machine, until Ctrl-C (in a build with the feature `explore`)
+    Explore,
     /// Check an experiment file without running it
     Check(Check),
     /// Print the JSON Schema of experiment files, for editors
@@ -289,6 +292,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::status(&arguments),
         Verb::Export(arguments) => export::export(&arguments),
         Verb::Report(arguments) => report::report(&arguments),
+        Verb::Explore => explore::explore(),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Schema => {
             print_line(&format!("{:#}", crate::settings::json_schema(crate::experiment::ROOT)));

@@ -1,14 +1,14 @@
 //! `contraflow report DIR`: results as one page.
 
+use super::export::regular_file;
 use super::run::Work;
 use super::verify::{self, Evidence};
 use super::{DONE, FAILED, MakeReport, counted, embedded, print_line, refuse};
-use crate::claim::{Claim, Finding, Level};
+use crate::claim::{Claim, Finding, Level, NeededExperiment, Source};
 use crate::experiment::Experiment;
 use crate::files::{FileError, write_atomically};
-use crate::report::{self, Reported};
-use crate::run::{PlannedRuns, Store};
-use std::collections::HashSet;
+use crate::report::{self, Report, Reported};
+use crate::run::{PlannedRuns, State, Store};
 use std::path::{Path, PathBuf};
 
 /// The name of the page in a folder of results.
@@ -17,55 +17,97 @@ const PAGE: &str = "report.html";
 /// The folder in which `contraflow reproduce` keeps its stores.
 const RECORDS: &str = "records";
 
+/// A store that was found, with the experiment that it is for.
+struct Found {
+    store: Store,
+    planned: PlannedRuns,
+    /// With those of its runs that are there and whole.
+    experiment: Experiment,
+}
+
 pub(super) fn report(arguments: &MakeReport) -> u8 {
     let stores = match stores_in(&arguments.dir) {
         Ok(stores) => stores,
         Err(message) => return refuse(&format!("error: {message}")),
     };
-    let mut unreadable = Vec::new();
-    let mut found: Vec<(Store, PlannedRuns, Experiment)> = Vec::new();
-    for store in stores {
-        let read = store.planned().map_err(|error| error.to_string());
-        match read.and_then(|planned| Ok((planned.to_experiment()?, planned))) {
-            Ok((experiment, planned)) => found.push((store, planned, experiment)),
-            Err(message) => unreadable.push(format!("{}: {message}", store.root().display())),
-        }
-    }
-    if found.is_empty() {
-        return refuse(&format!("error: {}", unreadable.join("\n       ")));
-    }
-    let claims = claims_on(&found);
-    let findings = match judge(&claims, &found, arguments.parallel.jobs()) {
-        Ok(findings) => findings,
-        Err(message) => return refuse(&message),
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.dir.join(PAGE));
+    let path = match regular_file(&out) {
+        Ok(path) => path,
+        Err(message) => return refuse(&format!("error: --out: {message}")),
     };
-    let reported: Vec<Reported<'_>> =
-        found.iter().map(|(store, planned, experiment)| Reported { experiment, store, planned }).collect();
-    let path = arguments.out.clone().unwrap_or_else(|| arguments.dir.join(PAGE));
-    match write(&path, &reported, &claims, &findings) {
-        Ok(lacks) => unreadable.extend(lacks),
+    let mut unreadable = Vec::new();
+    let mut found: Vec<Found> =
+        stores.into_iter().filter_map(|store| Found::read(store, &mut unreadable)).collect();
+    // What is drawn comes first; the other experiments are evidence.
+    found.sort_by_key(|found| found.experiment.figures.is_empty());
+    if found.is_empty() {
+        eprintln!("error: {}", unreadable.join("\n       "));
+        return FAILED;
+    }
+    let (verdicts, unjudged) = judge(&found, arguments.parallel.jobs());
+    let reported: Vec<Reported<'_>> = found
+        .iter()
+        .map(|Found { store, planned, experiment }| Reported { experiment, store, planned })
+        .collect();
+    let report =
+        Report { experiments: &reported, verdicts: &verdicts, unjudged: &unjudged, unreadable: &unreadable };
+    let lacks = match write(&path, &report) {
+        Ok(lacks) => lacks,
         Err(error) => {
             eprintln!("error: {error}");
             return FAILED;
         }
-    }
-    for message in &unreadable {
+    };
+    for message in unreadable.iter().chain(&lacks) {
         eprintln!("left out: {message}");
     }
-    let (experiments, claims) = (counted(reported.len(), "experiment"), counted(claims.len(), "claim"));
+    let (experiments, claims) = (counted(reported.len(), "experiment"), counted(verdicts.len(), "claim"));
     print_line(&format!("{}: {experiments}, {claims}, to open in a browser", path.display()));
-    if unreadable.is_empty() { DONE } else { FAILED }
+    if unreadable.is_empty() && lacks.is_empty() { DONE } else { FAILED }
 }
 
-/// Writes the page; what it lacks, in words.
-pub(super) fn write(
-    path: &Path,
-    reported: &[Reported<'_>],
-    claims: &[Claim],
-    findings: &[Finding],
-) -> Result<Vec<String>, FileError> {
-    let verdicts: Vec<(Claim, Finding)> = claims.iter().copied().zip(findings.iter().cloned()).collect();
-    let page = report::compose(reported, &verdicts);
+impl Found {
+    /// The experiment of a store, without the runs that are not there; what cannot be read is told of.
+    fn read(store: Store, unreadable: &mut Vec<String>) -> Option<Found> {
+        let read = store.planned().map_err(|error| error.to_string());
+        let (planned, mut experiment) =
+            match read.and_then(|planned| planned.to_experiment().map(|experiment| (planned, experiment))) {
+                Ok(read) => read,
+                Err(message) => {
+                    unreadable.push(format!("{}: {message}", store.root().display()));
+                    return None;
+                }
+            };
+        experiment.plans.retain(|plan| match store.state(plan) {
+            State::Finished | State::Failed(_) => true,
+            State::Missing => false,
+            State::Damaged(message) | State::Unreadable(message) => {
+                unreadable.push(format!("{}: {message}", store.directory(plan).display()));
+                false
+            }
+        });
+        Some(Found { store, planned, experiment })
+    }
+
+    fn is_complete(&self) -> bool {
+        self.experiment.plans.len() == self.planned.len()
+    }
+
+    /// Whether this is what a claim wants to see, at this level or as `reproduce` has it, and whole.
+    fn is(&self, wanted: &NeededExperiment, level: Level) -> bool {
+        let origin = &self.experiment.origin;
+        let (text, whole) = match wanted.source {
+            Source::Text(text) => (origin.text == text, false),
+            Source::File => (embedded::is_text_of(wanted.name, &origin.text), origin.overrides.is_empty()),
+        };
+        let settings = whole || origin.overrides == wanted.overrides(level);
+        self.experiment.name == wanted.name && text && settings && self.is_complete()
+    }
+}
+
+/// Writes the page; what its figures lack, in words.
+fn write(path: &Path, report: &Report<'_>) -> Result<Vec<String>, FileError> {
+    let page = report::compose(report);
     write_atomically(path, page.html.as_bytes())?;
     Ok(page.complaints)
 }
@@ -78,7 +120,10 @@ pub(super) fn write_beside(
     findings: &[Finding],
 ) -> u8 {
     let path = folder.join(PAGE);
-    match write(&path, reported, claims, findings) {
+    let verdicts: Vec<(Claim, Finding)> = claims.iter().copied().zip(findings.iter().cloned()).collect();
+    let report = Report { experiments: reported, verdicts: &verdicts, unjudged: &[], unreadable: &[] };
+    let made = std::fs::create_dir_all(folder).map_err(|error| FileError::io(folder, "create", &error));
+    match made.and_then(|()| write(&path, &report)) {
         Ok(_) => {
             eprintln!("{}: all of this as a page, to open in a browser", path.display());
             DONE
@@ -111,57 +156,66 @@ fn stores_in(dir: &Path) -> Result<Vec<Store>, String> {
     ))
 }
 
-/// The claims that these experiments are evidence for: those that they name, and those that want to see nothing else.
-fn claims_on(found: &[(Store, PlannedRuns, Experiment)]) -> Vec<Claim> {
-    let present: HashSet<&str> = found.iter().map(|(_, _, experiment)| experiment.name.as_str()).collect();
-    let named: HashSet<&str> = verify::claims_of(found.iter().map(|(_, _, experiment)| experiment))
-        .iter()
-        .map(|claim| claim.id)
-        .collect();
-    let judged = |claim: &Claim| {
-        named.contains(claim.id)
-            || !claim.experiments.is_empty()
-                && claim.experiments.iter().all(|wanted| present.contains(wanted.name))
-    };
-    crate::claim::all().into_iter().filter(judged).collect()
-}
+/// The claims that were judged, and those that were not, with the reason.
+type Judged = (Vec<(Claim, Finding)>, Vec<(Claim, String)>);
 
-/// Judges claims on the records that are there; nothing is run. A claim is judged on the experiments that it names as it names
-/// them: on those of the same name with other settings it is not.
-fn judge(
-    claims: &[Claim],
-    found: &[(Store, PlannedRuns, Experiment)],
-    jobs: usize,
-) -> Result<Vec<Finding>, String> {
-    // As `reproduce` does: an experiment file as it stands is evidence with all its runs.
-    let stands = |experiment: &&Experiment| {
-        let file = embedded::named(&experiment.name, &[]);
-        file.is_ok_and(|file| {
-            file.origin.text == experiment.origin.text && experiment.origin.overrides.is_empty()
-        })
+/// Judges the claims that belong to these experiments, on the records that are there; nothing is run. They are those that an
+/// experiment names, and those for which all is there; a claim is judged on the experiments that it wants as it wants them,
+/// not on those of the same name with other settings.
+fn judge(found: &[Found], jobs: usize) -> Judged {
+    let experiments = || found.iter().map(|found| &found.experiment);
+    let named: Vec<&str> = verify::claims_of(experiments()).iter().map(|claim| claim.id).collect();
+    let levels = [Level::Quick, Level::Full];
+    let there = |claim: &Claim, level: Level| {
+        claim.experiments.iter().all(|wanted| found.iter().any(|found| found.is(wanted, level)))
     };
-    let whole: Vec<Experiment> = found
-        .iter()
-        .map(|(_, _, experiment)| experiment)
-        .filter(stands)
-        .filter_map(|experiment| embedded::named(&experiment.name, &[]).ok())
-        .collect();
-    let others = verify::needed(claims, Level::Quick, &whole).map_err(|problem| problem.to_string())?;
-    let mut experiments: Vec<(&Experiment, Store)> = Vec::new();
-    for experiment in whole.iter().chain(&others) {
-        let beside = found.iter().filter_map(|(store, _, _)| store.root().parent());
-        let own = found
-            .iter()
-            .find(|(_, _, other)| other.name == experiment.name)
-            .map(|(store, _, _)| store.clone());
-        let store = own.into_iter().chain(beside.map(|folder| verify::store(folder, experiment)));
-        if let Some(store) = store.into_iter().find(|store| store.holds(experiment)) {
-            experiments.push((experiment, store));
+    let mut of_level: [Vec<Claim>; 2] = Default::default();
+    let mut unjudged = Vec::new();
+    for claim in crate::claim::all() {
+        let level = levels.iter().position(|level| there(&claim, *level));
+        let belongs = named.contains(&claim.id) || level.is_some() && !claim.experiments.is_empty();
+        match level {
+            _ if !belongs => {}
+            Some(level) => of_level[level].push(claim),
+            None => unjudged.push((claim, lacking(&claim, found))),
         }
     }
-    let work: Vec<Work<'_>> =
-        experiments.iter().map(|(experiment, store)| Work { experiment, store, planned: None }).collect();
-    let evidence = Evidence::new(&work);
-    (0..work.len()).for_each(|index| evidence.load(index));
-    Ok(verify::judge_on(claims, evidence, jobs))
+    let mut verdicts: Vec<(Claim, Finding)> = Vec::new();
+    for (claims, level) in of_level.iter().zip(levels) {
+        let wanted = |other: &Found| {
+            claims.iter().flat_map(|claim| claim.experiments).any(|wanted| other.is(wanted, level))
+        };
+        let mut work: Vec<Work<'_>> = Vec::new();
+        for Found { store, experiment, .. } in found.iter().filter(|found| wanted(found)) {
+            // Of two stores of the same runs one is enough.
+            if work.iter().all(|other| other.experiment.name != experiment.name) {
+                work.push(Work { experiment, store, planned: None });
+            }
+        }
+        let evidence = Evidence::new(&work);
+        (0..work.len()).for_each(|index| evidence.load(index));
+        verdicts.extend(claims.iter().copied().zip(verify::judge_on(claims, evidence, level, jobs)));
+    }
+    let order = crate::claim::all();
+    verdicts.sort_by_key(|(claim, _)| order.iter().position(|other| other.id == claim.id));
+    (verdicts, unjudged)
+}
+
+/// What a claim wants to see and does not.
+fn lacking(claim: &Claim, found: &[Found]) -> String {
+    let lacks =
+        claim.experiments.iter().filter(|wanted| !found.iter().any(|found| found.is(wanted, Level::Quick)));
+    let words = lacks.map(|wanted| {
+        let same = found.iter().find(|found| found.experiment.name == wanted.name);
+        match same {
+            Some(found) if !found.is_complete() => format!("{}, of which runs are missing", wanted.name),
+            Some(_) => format!("{}, here with other settings", wanted.name),
+            None => wanted.name.to_string(),
+        }
+    });
+    format!(
+        "it wants {}; `contraflow verify {} --out DIR` runs what it needs",
+        words.collect::<Vec<_>>().join("; "),
+        claim.id
+    )
 }

@@ -55,7 +55,7 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
     let records = arguments.out.join("records");
     let all = || drawn.iter().chain(&others);
     let stores: Vec<Store> = all().map(|experiment| verify::store(&records, experiment)).collect();
-    let planned: Vec<PlannedRuns> = drawn.iter().map(|experiment| PlannedRuns::of(experiment)).collect();
+    let planned: Vec<PlannedRuns> = all().map(|experiment| PlannedRuns::of(experiment)).collect();
     let work: Vec<Work<'_>> = all()
         .zip(&stores)
         .enumerate()
@@ -92,7 +92,7 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         .filter(|(_, work)| wanted.contains(work.experiment.name.as_str()))
         .find_map(|(result, _)| result.as_ref().err());
     let findings = match refused {
-        None => verify::judge_on(&claims, evidence, jobs),
+        None => verify::judge_on(&claims, evidence, Level::Quick, jobs),
         // What could not be run is no evidence for or against anything.
         Some(_) => Vec::new(),
     };

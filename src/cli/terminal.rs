@@ -2,7 +2,7 @@
 //! NO_COLOR does not forbid it.
 
 use super::print_line;
-use crate::report::number;
+use crate::page::number;
 use console::{Style, Term, measure_text_width};
 
 /// Columns of the terminal that standard output is, if it is one.
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         let values = [0.0, 1.0, 12.3456, 99999.4, 0.00123456, 1.5e-9, -3.0e7, f64::NAN];
-        let shown = ["0", "1.000", "12.35", "99999", "0.001235", "1.50e-9", "-3.00e7", "–"];
+        let shown = ["0", "1", "12.35", "99999", "0.001235", "1.50e-9", "-3.00e7", "–"];
         assert_eq!(values.map(short), shown);
     }
 

@@ -32,19 +32,15 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
         temporary.clone()
     });
     let level = if arguments.level == "full" { Level::Full } else { Level::Quick };
-    let status = match judge(&claims, level, &records, arguments) {
-        Ok(findings) => report(&claims, &findings, arguments.json, !arguments.claims.is_empty()),
-        Err(status) => status,
-    };
+    let status = judge(&claims, level, &records, arguments).unwrap_or_else(|status| status);
     if arguments.out.is_none() {
         let _ = std::fs::remove_dir_all(&temporary);
     }
     status
 }
 
-/// Runs what `claims` name and judges them; an exit status where that is not possible. Where records are kept, a page on them is
-/// kept beside them.
-fn judge(claims: &[Claim], level: Level, records: &Path, arguments: &Verify) -> Result<Vec<Finding>, u8> {
+/// Runs what `claims` name, judges them and prints what was found. Where records are kept, a page on them is kept beside them.
+fn judge(claims: &[Claim], level: Level, records: &Path, arguments: &Verify) -> Result<u8, u8> {
     let jobs = arguments.parallel.jobs();
     let needed = needed(claims, level, &[]).map_err(|problem| refuse(&problem))?;
     let needed: Vec<&Experiment> = needed.iter().filter(|experiment| has_files(experiment)).collect();
@@ -66,24 +62,22 @@ fn judge(claims: &[Claim], level: Level, records: &Path, arguments: &Verify) -> 
     }
     // A run that ends early ends for a reason that its claim reads.
     results.into_iter().collect::<Result<Vec<_>, u8>>()?;
-    let findings = examine(claims, &evidence.case(claims, level), jobs);
-    if kept {
-        let reported: Vec<Reported<'_>> = work
-            .iter()
-            .zip(&planned)
-            .map(|(Work { experiment, store, .. }, planned)| Reported { experiment, store, planned })
-            .collect();
-        match super::report::write_beside(records, &reported, claims, &findings) {
-            DONE => {}
-            status => return Err(status),
-        }
+    let findings = judge_on(claims, evidence, level, jobs);
+    let status = report(claims, &findings, arguments.json, !arguments.claims.is_empty());
+    if !kept {
+        return Ok(status);
     }
-    Ok(findings)
+    let reported: Vec<Reported<'_>> = work
+        .iter()
+        .zip(&planned)
+        .map(|(Work { experiment, store, .. }, planned)| Reported { experiment, store, planned })
+        .collect();
+    Ok(status.max(super::report::write_beside(records, &reported, claims, &findings)))
 }
 
 /// Judges `claims` on the records in `evidence`.
-pub(super) fn judge_on(claims: &[Claim], evidence: Evidence<'_>, jobs: usize) -> Vec<Finding> {
-    examine(claims, &evidence.case(claims, Level::Quick), jobs)
+pub(super) fn judge_on(claims: &[Claim], evidence: Evidence<'_>, level: Level, jobs: usize) -> Vec<Finding> {
+    examine(claims, &evidence.case(claims, level), jobs)
 }
 
 /// Prints the table of `claims`; the exit status says whether they are what the repository records.
@@ -198,7 +192,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-pub(super) fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem> {
+fn parse(wanted: &NeededExperiment, level: Level) -> Result<Experiment, Problem> {
     match wanted.source {
         Source::File => embedded::named(wanted.name, &wanted.overrides(level)),
         Source::Text(text) => {

@@ -1,11 +1,11 @@
 //! The cells of a sweep: as a heat map whose cells open the run behind them, and as a table.
 
-use super::charts::{axes, colour_bar, embedded, level, painted};
-use super::number;
 use super::page::{Budget, Reported};
 use super::runs;
 use crate::experiment::Plan;
 use crate::figure::{Labels, axis_title, value_label};
+use crate::page::number;
+use crate::page::{axes, colour_bar, embedded, level, painted};
 use crate::record::Scale;
 use crate::run::CellSummary;
 use maud::{Markup, PreEscaped, html};
@@ -38,6 +38,7 @@ pub(super) fn label(labels: &Labels<'_>, plan: &Plan) -> String {
 /// Heat map and table of the cells of `reported`; `opens` tells which runs, by their directories, are on the page.
 pub(super) fn cells(
     reported: &Reported<'_>,
+    id: &str,
     summaries: &[CellSummary],
     opens: &dyn Fn(usize) -> Option<String>,
     budget: &mut Budget,
@@ -57,8 +58,8 @@ pub(super) fn cells(
     let view = View { labels: &labels, first: &first, found: &found, opens };
     let markup = html! {
         h4 { "Sweep" }
-        @if let Some(quantity) = quantities.first() { (view.maps(&experiment.name, quantity, &quantities)) }
-        (view.table(&experiment.name, &quantities))
+        @if let Some(quantity) = quantities.first() { (view.maps(id, quantity, &quantities)) }
+        (view.table(id, &quantities))
     };
     if budget.takes(markup.0.len()) { markup } else { too_large() }
 }
@@ -127,7 +128,7 @@ impl View<'_> {
             }
             panels
         };
-        let is_sparse = rows.len() * columns.len() * panels.len() > 2 * self.first.len();
+        let is_sparse = rows.len() * columns.len() * panels.len() > self.first.len();
         let all: Vec<f64> =
             self.first.iter().map(|plan| self.value(plan.cell, quantity)).filter(|v| v.is_finite()).collect();
         let range = (
@@ -184,7 +185,7 @@ impl View<'_> {
                                 td {}
                                 @for column in &columns { th scope="col" { (column) } }
                             } }
-                            tbody { @for row in &rows { tr {
+                            tbody { @for row in rows.iter().rev() { tr {
                                 th scope="row" { (row) }
                                 @for column in &columns {
                                     (cell(places.get(&(panel.clone(), row.clone(), column.clone())).copied()))
@@ -194,7 +195,7 @@ impl View<'_> {
                     }
                 }
                 (colour_bar(&format!("{}, at the end, median over repeats", value_label(quantity)), range, scale))
-                p class="readout" role="status" { "A cell opens the run behind it." }
+                p class="readout" role="status" { "A cell shows the median over repeats, and opens the first of them." }
             }
         }
     }
@@ -202,11 +203,13 @@ impl View<'_> {
     fn cell(&self, plan: Option<&Plan>, quantity: &str, range: (f64, f64), scale: Scale) -> Markup {
         let Some(plan) = plan else { return html! { td {} } };
         let value = self.value(plan.cell, quantity);
+        let failed = self.found.get(&plan.cell).is_some_and(|summary| summary.finished == 0);
+        let text = if failed { "failed".to_string() } else { number(value, 3) };
         html! {
             td data-cell=(plan.cell) style=(painted(level(value, range, scale))) {
                 @match (self.opens)(plan.cell) {
-                    Some(anchor) => a href={ "#" (anchor) } { (number(value, 3)) },
-                    None => (number(value, 3)),
+                    Some(anchor) => a href={ "#" (anchor) } { (text) },
+                    None => (text),
                 }
             }
         }

@@ -14,8 +14,12 @@ pub(super) fn formula(text: &str) -> Markup {
     }
 }
 
-/// The parts between commas and semicolons that no bracket holds; each keeps its comma.
+/// The parts between commas and semicolons that no bracket holds; each keeps its comma. What implies something, or is told
+/// in words, is one part.
 fn statements(text: &str) -> Vec<String> {
+    if text.contains('⇒') || text.starts_with("if ") || text.contains(" for ") || text.contains(" with ") {
+        return vec![text.to_string()];
+    }
     let mut parts = vec![String::new()];
     let (mut depth, mut before) = (0, ' ');
     for c in text.chars() {
@@ -101,6 +105,7 @@ fn raised(c: char) -> Option<char> {
         '²' => Some('2'),
         '³' => Some('3'),
         '⁻' => Some('-'),
+        '⁺' => Some('+'),
         'ᵀ' => Some('T'),
         _ => None,
     }
@@ -123,7 +128,23 @@ fn tokens(text: &[char]) -> Vec<Token> {
             let length = run(&|c| is_letter(c) || is_accent(c));
             letters(&text[at..at + length], &mut found);
             at += length;
-            // A number right after a letter is its index.
+            // So are parts of a word with a hyphen.
+            while matches!(found.last(), Some(Token::Word(_)))
+                && text.get(at) == Some(&'-')
+                && text[at + 1..].iter().take_while(|c| c.is_ascii_lowercase()).count() > 1
+            {
+                let part = text[at + 1..].iter().take_while(|c| c.is_ascii_lowercase()).count();
+                let rest: String = text[at..=at + part].iter().collect();
+                if let Some(Token::Word(word)) = found.last_mut() {
+                    word.push_str(&rest);
+                }
+                at += 1 + part;
+            }
+            // A number right after a letter is its index, and so is what it is of at infinity.
+            if text.get(at) == Some(&'∞') && matches!(found.last(), Some(Token::Letter(..))) {
+                found.push(Token::Lowered(vec![Token::Number("∞".to_string())]));
+                at += 1;
+            }
             let digits = text[at..].iter().take_while(|c| c.is_ascii_digit()).count();
             if digits > 0 && matches!(found.last(), Some(Token::Letter(..))) {
                 found.push(Token::Lowered(vec![Token::Number(text[at..at + digits].iter().collect())]));
@@ -203,8 +224,19 @@ fn script(text: &[char]) -> (&[char], usize) {
             }
         }
     }
-    // Primes belong to an index: k' is one.
-    let mut length = text.iter().take_while(|c| is_letter(**c) || c.is_ascii_digit()).count();
+    // A power in brackets is what stands in them.
+    if text.first() == Some(&'(') {
+        let mut depth = 0;
+        for (at, c) in text.iter().enumerate() {
+            depth += i32::from(*c == '(') - i32::from(*c == ')');
+            if depth == 0 {
+                return (&text[1..at], at + 1);
+            }
+        }
+    }
+    // A sign belongs to what follows it, and primes to an index: k' is one.
+    let sign = usize::from(matches!(text.first(), Some('-' | '+')));
+    let mut length = sign + text[sign..].iter().take_while(|c| is_letter(**c) || c.is_ascii_digit()).count();
     length += text[length..].iter().take_while(|c| **c == '\'').count();
     (&text[..length], length)
 }
@@ -258,6 +290,10 @@ fn render(tokens: &[Token]) -> Markup {
             limits |= sum && matches!(token, Token::Lowered(inside) if is_range(inside));
             let more = render(inside);
             *slot = Some(match slot.take() {
+                // The index of a layer, and an index within it.
+                Some(before) if matches!(token, Token::Lowered(_)) => {
+                    html! { (before) mo separator="true" lspace="0" rspace="0.1em" { "," } (more) }
+                }
                 Some(before) => html! { (before) (more) },
                 None => more,
             });
@@ -315,7 +351,7 @@ mod tests {
         assert_eq!(mathml("W1"), "<mrow><msub><mi>W</mi><mrow><mn>1</mn></mrow></msub></mrow>");
         assert_eq!(
             mathml("σ1_k'²"),
-            "<mrow><msubsup><mi>σ</mi><mrow><mn>1</mn><mrow><mi>k</mi><mo lspace=\"0\" rspace=\"0\">′</mo></mrow></mrow><mrow><mn>2</mn></mrow></msubsup></mrow>"
+            "<mrow><msubsup><mi>σ</mi><mrow><mn>1</mn><mo separator=\"true\" lspace=\"0\" rspace=\"0.1em\">,</mo><mrow><mi>k</mi><mo lspace=\"0\" rspace=\"0\">′</mo></mrow></mrow><mrow><mn>2</mn></mrow></msubsup></mrow>"
         );
         assert_eq!(
             mathml("x'_iᵀ"),
@@ -323,6 +359,29 @@ mod tests {
         );
         assert_eq!(mathml("Ẇ"), "<mrow><mi>Ẇ</mi></mrow>");
         assert_eq!(mathml("Σ̂0"), "<mrow><msub><mi>Σ̂</mi><mrow><mn>0</mn></mrow></msub></mrow>");
+    }
+
+    #[test]
+    fn powers_have_signs_and_brackets_and_limits_are_indices() {
+        let power =
+            |base: &str, inside: &str| format!("<mrow><msup>{base}<mrow>{inside}</mrow></msup></mrow>");
+        assert_eq!(mathml("s^-q"), power("<mi>s</mi>", "<mo>−</mo><mi>q</mi>"));
+        assert_eq!(mathml("t^(-1/2)"), power("<mi>t</mi>", "<mo>−</mo><mn>1</mn><mo>/</mo><mn>2</mn>"));
+        assert_eq!(mathml("P⁺"), power("<mi>P</mi>", "<mo>+</mo>"));
+        assert_eq!(
+            mathml("s∞²"),
+            "<mrow><msubsup><mi>s</mi><mrow><mn>∞</mn></mrow><mrow><mn>2</mn></mrow></msubsup></mrow>"
+        );
+        assert_eq!(mathml("two-sided noise"), "<mrow><mtext>two-sided</mtext> <mtext>noise</mtext></mrow>");
+        assert!(
+            mathml("σ2_{m+1-k}")
+                .contains("<mn>2</mn><mo separator=\"true\" lspace=\"0\" rspace=\"0.1em\">,</mo><mi>m</mi>")
+        );
+        // A bracket after a function's name is its argument, not a power.
+        assert!(
+            mathml("X(t)")
+                .ends_with("<mi>t</mi><mo stretchy=\"false\" lspace=\"0\" rspace=\"0\">)</mo></mrow>")
+        );
     }
 
     #[test]
@@ -350,6 +409,7 @@ mod tests {
     #[test]
     fn statements_are_parted_at_commas_outside_brackets() {
         assert_eq!(statements("a = (b, c), d_{k,l} = 1; e"), ["a = (b, c),", "d_{k,l} = 1;", "e"]);
+        assert_eq!(statements("a > 0, b > 0  ⇒  c"), ["a > 0, b > 0  ⇒  c"]);
     }
 
     /// No letter of any formula is lost, and none of its marks is left over.

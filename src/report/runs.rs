@@ -1,14 +1,13 @@
 //! Runs that a slider moves through training: spectra, alignment, eigenvalues of X and hypotheses at each recorded time.
 
 use super::cells::{first_plans, label};
-use super::charts::{colour_bar, embedded, level, live, painted, settings};
-use super::number;
 use super::page::Reported;
 use crate::claim::{self, Held, Run, Strip};
 use crate::experiment::Plan;
 use crate::figure::{Labels, value_label};
 use crate::files::Array;
-use crate::record::{Direction, LineChart, Reference, Scale, Series, SeriesStyle};
+use crate::page::{self, embedded, in_legend, number, panel};
+use crate::record::{LineChart, Series, SeriesStyle};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, PreEscaped, html};
@@ -16,10 +15,13 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Recorded times that a run on the page has at most, largest choice first.
-const FRAMES: [usize; 6] = [61, 31, 16, 8, 4, 2];
+const FRAMES: [usize; 11] = [61, 46, 31, 23, 16, 12, 8, 6, 4, 3, 2];
 
 /// What a run takes on the page besides its arrays, about.
-const BESIDE: usize = 1500;
+const BESIDE: usize = 2000;
+
+/// Entries of a matrix that is shown as a table of cells.
+const LARGEST_MATRIX: usize = 64 * 64;
 
 /// The runs of an experiment that are on the page.
 pub(super) struct Shown {
@@ -29,8 +31,8 @@ pub(super) struct Shown {
 }
 
 /// The anchor of the run of a cell.
-pub(super) fn anchor(experiment: &str, cell: usize) -> String {
-    format!("run-{experiment}-{cell}")
+pub(super) fn anchor(id: &str, cell: usize) -> String {
+    format!("run-{id}-{cell}")
 }
 
 /// A run, ready for the page.
@@ -42,53 +44,80 @@ struct Recorded {
     frames: Vec<usize>,
     times: Vec<f64>,
     arrays: BTreeMap<String, Array>,
+    /// At all recorded times, not at the frames alone.
     strips: Vec<Strip>,
+    /// Whether matrices were recorded that have no room here.
+    lacks_matrices: bool,
 }
 
-/// The explorer of an experiment's runs: one of each cell, then further repeats, as far as `bytes` go.
-pub(super) fn explorer(reported: &Reported<'_>, bytes: usize, complaints: &mut Vec<String>) -> Shown {
-    let nothing = || Shown { markup: html! {}, cells: BTreeSet::new() };
-    let name = &reported.experiment.name;
+/// The explorer of an experiment's runs: one of each cell, then further repeats, as far as `bytes` go. `id` is the experiment's on
+/// this page.
+pub(super) fn explorer(reported: &Reported<'_>, id: &str, bytes: usize) -> Shown {
     let plans = in_rounds(&reported.experiment.plans);
     let firsts = first_plans(&reported.experiment.plans);
     let labels = Labels::new(firsts.clone());
-    let mut room = None;
-    let mut used = 0;
+    let mut left: Option<usize> = None;
+    let mut share = 0;
     let mut runs: Vec<Recorded> = Vec::new();
     let mut entries: Vec<String> = Vec::new();
-    for plan in plans {
-        let stored = match reported.store.load(plan) {
-            Ok(stored) => stored,
-            // A run that failed has no record; what is wrong with others the figures have said.
-            Err(_) => continue,
-        };
-        let run = Run { plan: plan.clone(), stored, state: BTreeMap::new() };
+    let mut left_out = 0;
+    for plan in &plans {
+        // What is wrong with a run that cannot be read is said where it was looked for first.
+        let Ok(stored) = reported.store.load(plan) else { continue };
+        let run = Run { plan: (*plan).clone(), stored, state: BTreeMap::new() };
         if run.times().is_empty() {
             continue;
         }
-        let (frames, matrices) = *room.get_or_insert_with(|| room_for(&run, firsts.len(), bytes));
-        let recorded = Recorded::of(run, &labels, frames, matrices);
+        // Panels and tables take their part before the runs do.
+        let room = *left.get_or_insert_with(|| {
+            let first = Recorded::of(&run, &labels, FRAMES[FRAMES.len() - 1], true);
+            let around = section(id, reported, std::slice::from_ref(&first), &[], 0).0.len();
+            let room = bytes.saturating_sub(around);
+            share = room / firsts.len().max(1);
+            room
+        });
+        let (frames, matrices) = room_for(&run, share);
+        let recorded = Recorded::of(&run, &labels, frames, matrices);
         let entry = embedded(&recorded.to_json());
-        if used + entry.len() > bytes {
-            break;
+        let size = entry.len() + recorded.label.len() + 40;
+        if size > room {
+            left_out += 1;
+            continue;
         }
-        used += entry.len();
+        left = Some(room - size);
         runs.push(recorded);
         entries.push(entry);
     }
-    let Some(first) = runs.first() else {
-        if firsts.iter().any(|plan| reported.store.load(plan).is_ok()) {
-            complaints.push(format!("{name}: its runs are too large for the page"));
-        }
-        return nothing();
+    if runs.is_empty() {
+        let markup = html! { @if left_out > 0 { p { "The runs are too large for this page." } } };
+        return Shown { markup, cells: BTreeSet::new() };
+    }
+    Shown {
+        cells: runs.iter().map(|run| run.cell).collect(),
+        markup: section(id, reported, &runs, &entries, left_out),
+    }
+}
+
+/// The explorer with these runs, of which `entries` are what the script reads.
+fn section(
+    id: &str,
+    reported: &Reported<'_>,
+    runs: &[Recorded],
+    entries: &[String],
+    left_out: usize,
+) -> Markup {
+    let first = &runs[0];
+    // What only some runs have recorded is there for them.
+    let eigenvalues = runs.iter().find_map(Recorded::eigenvalues);
+    let curve = |kind: &str| {
+        runs.iter().find_map(|run| run.curves().into_iter().find(|(panel_kind, ..)| *panel_kind == kind))
     };
-    let cells: BTreeSet<usize> = runs.iter().map(|run| run.cell).collect();
-    let complete = room.is_none_or(|(_, matrices)| matrices);
-    let markup = html! {
-        section class="explorer" id={ "runs-" (name) } data-experiment=(name) aria-label={ "Runs of " (name) } {
+    let without_matrices = runs.iter().filter(|run| run.lacks_matrices).count();
+    html! {
+        section class="explorer" id={ "runs-" (id) } data-experiment=(id) aria-label={ "Runs of " (reported.experiment.name) } {
             h4 { "Through training" }
             script type="application/json" class="runs" { (PreEscaped(format!("[{}]", entries.join(",")))) }
-            script type="application/json" class="words" { (PreEscaped(embedded(&words(&runs)))) }
+            script type="application/json" class="words" { (PreEscaped(embedded(&words(runs)))) }
             div class="toolbar" role="group" aria-label="Run and time" {
                 label { "Run "
                     select class="run" {
@@ -100,28 +129,38 @@ pub(super) fn explorer(reported: &Reported<'_>, bytes: usize, complaints: &mut V
                     input type="range" class="slider" min="0" max=(first.frames.len() - 1) value=(first.frames.len() - 1) step="1";
                 }
                 output class="now" { "t = " (number(first.time(first.last()), 4)) }
+                label { input type="checkbox" class="fixed" checked; " axes for all times" }
             }
-            (hypotheses(first))
+            p class="small" {
+                "Shown: " span class="label" { (first.label) } " at " span class="now" { "t = " (number(first.time(first.last()), 4)) }
+                "; ended: " span class="message" { (first.message) } "; record: " code class="directory" { (first.directory) } "."
+            }
+            @if runs.iter().any(|run| !run.strips.is_empty()) { (hypotheses(first)) }
             div class="panels" {
                 (panel("spectra", "Singular values", &first.spectra()))
-                @if let Some(chart) = first.eigenvalues() { (panel("eigenvalues", "Eigenvalues of X", &chart)) }
-                @if let Some(run) = runs.iter().find(|run| run.named("alignment_").next().is_some()) { (alignment(run)) }
-                @for (panel_name, title, chart) in first.curves() { (panel(panel_name, title, &chart)) }
+                @if let Some(chart) = eigenvalues { (panel("eigenvalues", "Eigenvalues of X", &chart)) }
+                @if let Some(markup) = runs.iter().find_map(Recorded::alignment) { (markup) }
+                @for kind in ["loss", "ranks"] {
+                    @if let Some((kind, title, chart)) = curve(kind) { (panel(kind, title, &chart)) }
+                }
             }
+            p class="small" { (LEGEND) }
             details class="now-values" {
                 summary { "Values at this time" }
                 div class="scroll" { (first.table()) }
             }
             p class="small" {
-                (runs.len()) " of " (reported.experiment.plans.len()) " runs, each at up to "
-                (runs.iter().map(|run| run.frames.len()).max().unwrap_or(0)) " of its recorded times"
-                @if !complete { ", without the alignment of layers, which is too large for the page" }
-                ". Now: " code class="directory" { (first.directory) } ", " span class="message" { (first.message) } "."
+                (runs.len()) " of " (reported.planned.len()) " runs are on this page, each at up to "
+                (runs.iter().map(|run| run.frames.len()).max().unwrap_or(0)) " of its recorded times."
+                @if left_out > 0 { " " (left_out) " had no room." }
+                @if without_matrices > 0 { " Of " (without_matrices) " the alignment of layers is too large." }
             }
         }
-    };
-    Shown { markup, cells }
+    }
 }
+
+/// What the panels' names stand for.
+const LEGEND: &str = "C is the covariance of the embeddings z, W the product of all layers, X the matrix of G = -W X. Nothing below its numerical floor is a value.";
 
 /// The first repeat of every cell, then the second of every cell, and so on.
 fn in_rounds(plans: &[Plan]) -> Vec<&Plan> {
@@ -146,53 +185,68 @@ fn is_alignment(name: &str) -> bool {
         .is_some_and(|layers| layers.starts_with(|c: char| c.is_ascii_digit() || c == 'p' || c == 'w'))
 }
 
-/// How many frames of such runs have room, and whether matrices have.
-fn room_for(run: &Run, runs: usize, bytes: usize) -> (usize, bool) {
+/// How many frames of such a run have room in so many bytes, and whether matrices have.
+fn room_for(run: &Run, bytes: usize) -> (usize, bool) {
     let numbers = |matrices: bool| -> usize {
-        let shown =
-            run.stored.arrays.iter().filter(|(name, _)| is_shown(name) && (matrices || !is_alignment(name)));
+        let shown = run.stored.arrays.iter().filter(|(name, array)| {
+            is_shown(name) && has_its_shape(name, array) && (matrices || !is_alignment(name))
+        });
         shown.map(|(_, array)| array.shape[1..].iter().product::<usize>()).sum::<usize>() + 1
     };
     // Four bytes a number, four letters for three bytes.
     let cost =
         |frames: usize, matrices: bool| numbers(matrices) * frames.min(run.times().len()) * 16 / 3 + BESIDE;
     for matrices in [true, false] {
-        if let Some(frames) = FRAMES.into_iter().find(|&frames| runs * cost(frames, matrices) <= bytes) {
+        if let Some(frames) = FRAMES.into_iter().find(|&frames| cost(frames, matrices) <= bytes) {
             return (frames, matrices);
         }
     }
-    // Not all of them, then, and of those that have room a few times.
-    (FRAMES[3], cost(FRAMES[3], true) <= bytes)
+    (FRAMES[FRAMES.len() - 1], false)
+}
+
+/// Whether an array has as many dimensions as its name says, and something in each.
+fn has_its_shape(name: &str, array: &Array) -> bool {
+    let dimensions = match name {
+        name if is_alignment(name) => 3,
+        name if name.starts_with("sigma_") || name == "eig_x" => 2,
+        _ => 1,
+    };
+    array.shape.len() == dimensions && array.shape.iter().all(|length| *length > 0)
 }
 
 impl Recorded {
-    fn of(run: Run, labels: &Labels<'_>, frames: usize, matrices: bool) -> Recorded {
+    fn of(run: &Run, labels: &Labels<'_>, frames: usize, matrices: bool) -> Recorded {
         let count = run.times().len();
         let frames = frames.min(count);
         let frames: Vec<usize> = (0..frames).map(|k| k * (count - 1) / (frames - 1).max(1)).collect();
-        let mut strips = claim::strips(&run);
-        for strip in &mut strips {
-            strip.held = thinned(&strip.held, &frames);
-        }
+        let strips = claim::strips(run);
         let cell = label(labels, &run.plan);
         let repeat = format!("repeat {}", run.plan.seed.repeat);
-        let follows: BTreeSet<String> =
-            run.stored.arrays.keys().filter(|name| run.stored.has_time_axis(name)).cloned().collect();
+        let ended = run.stored.outcome["message"].as_str().unwrap_or_default().to_string();
+        let early = if run.stored.is_finished() { "" } else { " (ended early)" };
+        let kept = |name: &str, array: &Array| {
+            run.stored.has_time_axis(name) && is_shown(name) && has_its_shape(name, array)
+        };
+        let has_room = |name: &str, array: &Array| {
+            !is_alignment(name) || matrices && array.shape[1] * array.shape[2] <= LARGEST_MATRIX
+        };
+        let all = || run.stored.arrays.iter().filter(|(name, array)| kept(name, array));
         Recorded {
             cell: run.plan.cell,
-            label: if cell.is_empty() { repeat } else { format!("{cell}, {repeat}") },
+            label: if cell.is_empty() {
+                format!("{repeat}{early}")
+            } else {
+                format!("{cell}, {repeat}{early}")
+            },
             directory: run.plan.directory_name(),
-            message: run.stored.outcome["message"].as_str().unwrap_or_default().to_string(),
+            message: ended,
             times: run.times().to_vec(),
             frames,
             strips,
-            arrays: run
-                .stored
-                .arrays
-                .into_iter()
-                .filter(|(name, _)| {
-                    follows.contains(name) && is_shown(name) && (matrices || !is_alignment(name))
-                })
+            lacks_matrices: all().any(|(name, array)| !has_room(name, array)),
+            arrays: all()
+                .filter(|(name, array)| has_room(name, array))
+                .map(|(name, array)| (name.clone(), array.clone()))
                 .collect(),
         }
     }
@@ -216,23 +270,37 @@ impl Recorded {
     }
 
     fn to_json(&self) -> Value {
-        let packed = |values: &mut dyn Iterator<Item = f64>| {
-            let bytes: Vec<u8> = values.flat_map(|value| (value as f32).to_le_bytes()).collect();
-            STANDARD.encode(bytes)
+        let packed = |values: Vec<f64>| {
+            // Numbers that are too large or too small for 32 bits are carried in 64.
+            let fits =
+                |value: &f64| *value == 0.0 || !value.is_finite() || (1e-37..1e38).contains(&value.abs());
+            if values.iter().all(fits) {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect();
+                (STANDARD.encode(bytes), 4)
+            } else {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                (STANDARD.encode(bytes), 8)
+            }
         };
         let arrays: Map<String, Value> = self
             .arrays
             .iter()
             .map(|(name, array)| {
-                let mut values = self.frames.iter().flat_map(|&frame| self.row(name, frame).iter().copied());
-                (name.clone(), json!([array.shape[1..], packed(&mut values)]))
+                let values = self.frames.iter().flat_map(|&frame| self.row(name, frame).iter().copied());
+                let (data, bytes) = packed(values.collect());
+                (name.clone(), json!([array.shape[1..], data, bytes]))
             })
             .collect();
         let strips: Vec<Value> = self
             .strips
             .iter()
             .map(|strip| {
-                json!([strip.condition.name, strip.condition.of, letters(&strip.held), told(strip, self)])
+                json!([
+                    strip.condition.name,
+                    strip.condition.of,
+                    letters(&thinned(&strip.held, &self.frames)),
+                    told(strip, &self.times)
+                ])
             })
             .collect();
         json!({
@@ -255,31 +323,13 @@ impl Recorded {
             let shade = index as f64 / names.len().saturating_sub(1).max(1) as f64;
             over_ranks(label, shade, self.row(name, last))
         });
-        LineChart {
-            x_label: "rank".to_string(),
-            y_label: "singular value".to_string(),
-            y_scale: Scale::Log,
-            ranks: true,
-            legend_title: "spectrum of".to_string(),
-            ..chart(series.collect())
-        }
+        page::spectra(series.collect())
     }
 
     fn eigenvalues(&self) -> Option<LineChart> {
         self.arrays.get("eig_x")?;
         let series = over_ranks(in_legend("eig_x"), 0.0, self.row("eig_x", self.last()));
-        Some(LineChart {
-            x_label: "index, ascending".to_string(),
-            y_label: "eigenvalue of X".to_string(),
-            ranks: true,
-            references: vec![Reference {
-                direction: Direction::Y,
-                value: 0.0,
-                label: String::new(),
-                widens_axis: true,
-            }],
-            ..chart(vec![series])
-        })
+        Some(page::eigenvalues(vec![series]))
     }
 
     /// Loss and effective ranks over time.
@@ -293,15 +343,9 @@ impl Recorded {
             low: Vec::new(),
             high: Vec::new(),
         };
-        let over_time = |y_label: &str, series: Vec<Series>| LineChart {
-            x_label: "training time t".to_string(),
-            y_label: y_label.to_string(),
-            x_scale: Scale::Log,
-            ..chart(series)
-        };
         let mut curves = Vec::new();
         if self.arrays.contains_key("loss") {
-            curves.push(("loss", "Loss", over_time("loss", vec![line("loss", in_legend("loss"), 0.0)])));
+            curves.push(("loss", "Loss", page::loss(vec![line("loss", in_legend("loss"), 0.0)])));
         }
         let ranks: Vec<&str> = self.named("effective_rank_").collect();
         if !ranks.is_empty() {
@@ -310,14 +354,25 @@ impl Recorded {
                 .iter()
                 .enumerate()
                 .map(|(index, name)| line(name, in_legend(name), index as f64 / last));
-            let series = series.collect();
-            let chart = LineChart {
-                legend_title: "effective rank of".to_string(),
-                ..over_time("effective rank", series)
-            };
-            curves.push(("ranks", "Effective ranks", chart));
+            curves.push(("ranks", "Effective ranks", page::effective_ranks(series.collect())));
         }
         curves
+    }
+
+    /// |A| at the end, where there are adjacent layers.
+    fn alignment(&self) -> Option<Markup> {
+        let names: Vec<&str> = self.named("alignment_").collect();
+        let shape = &self.arrays[*names.first()?].shape;
+        Some(page::alignment(&names, (shape[1], shape[2]), self.row(names[0], self.last())))
+    }
+
+    /// A number of a spectrum: nothing below the floor is a value.
+    fn shown(&self, name: &str, time: usize, value: f64) -> String {
+        let floor = name.strip_prefix("sigma_").and_then(|of| self.row(&format!("floor_{of}"), time).first());
+        match floor {
+            Some(&floor) if value < floor => format!("< {}", number(floor, 2)),
+            _ => number(value, 5),
+        }
     }
 
     /// Spectra and eigenvalues at the end, a row a rank.
@@ -327,32 +382,17 @@ impl Recorded {
         let rows = names.iter().map(|name| self.row(name, last).len()).max().unwrap_or(0);
         html! {
             table class="now-table" {
-                thead { tr { th scope="col" { "rank" } @for name in &names { th scope="col" data-array=(name) { (value_label(name)) } } } }
+                thead { tr { th scope="col" { "k" } @for name in &names { th scope="col" data-array=(name) { (value_label(name)) } } } }
                 tbody {
                     @for rank in 0..rows {
                         tr {
                             th scope="row" { (rank + 1) }
-                            @for name in &names { td { @if let Some(value) = self.row(name, last).get(rank) { (number(*value, 5)) } } }
+                            @for name in &names { td { @if let Some(value) = self.row(name, last).get(rank) { (self.shown(name, last, *value)) } } }
                         }
                     }
                 }
             }
         }
-    }
-}
-
-fn chart(series: Vec<Series>) -> LineChart {
-    LineChart {
-        x_label: String::new(),
-        y_label: String::new(),
-        x_scale: Scale::Linear,
-        y_scale: Scale::Linear,
-        ranks: false,
-        legend_title: String::new(),
-        series,
-        theory_label: None,
-        references: Vec::new(),
-        floor: None,
     }
 }
 
@@ -369,17 +409,6 @@ fn over_ranks(label: String, shade: f64, row: &[f64]) -> Series {
     }
 }
 
-/// An array in a legend whose title says the rest.
-fn in_legend(name: &str) -> String {
-    match name.strip_prefix("alignment_") {
-        Some(layers) => {
-            let (inner, outer) = layers.split_once('_').unwrap_or(("1", "2"));
-            format!("layers {inner} and {outer}")
-        }
-        None => value_label(name).replace("singular value of ", "").replace("effective rank of ", ""),
-    }
-}
-
 /// Words for the arrays of all runs: in legends, and as titles of columns.
 fn words(runs: &[Recorded]) -> Value {
     let mut words = Map::new();
@@ -388,49 +417,6 @@ fn words(runs: &[Recorded]) -> Value {
         words.insert(format!("title {name}"), json!(value_label(name)));
     }
     Value::Object(words)
-}
-
-/// A chart that the script draws and moves.
-fn panel(kind: &str, title: &str, chart: &LineChart) -> Markup {
-    html! {
-        figure class="chart panel" data-panel=(kind) {
-            figcaption { strong { (title) } }
-            script type="application/json" class="settings" { (PreEscaped(embedded(&settings(chart)))) }
-            (live(title, chart))
-        }
-    }
-}
-
-/// |A| of two adjacent layers at the end.
-fn alignment(run: &Recorded) -> Markup {
-    let names: Vec<&str> = run.named("alignment_").collect();
-    let Some(name) = names.first() else { return html! {} };
-    let row = run.row(name, run.last());
-    let (rows, columns) = (run.arrays[*name].shape[1], run.arrays[*name].shape[2]);
-    html! {
-        figure class="panel heat-map" data-panel="alignment" {
-            figcaption { strong { "Alignment |A| of adjacent layers" } }
-            div class="toolbar" {
-                label { "of " select class="layers" { @for name in &names { option value=(name) { (in_legend(name)) } } } }
-            }
-            div class="scroll" {
-                table class="heat square" tabindex="0" aria-label="|A|: right singular vectors of the outer layer down, left ones of the inner layer across" data-low="0" data-high="1" data-scale="linear" {
-                    tbody {
-                        @for i in 0..rows {
-                            tr {
-                                @for j in 0..columns {
-                                    @let value = row[i * columns + j].abs();
-                                    td style=(painted(level(value, (0.0, 1.0), Scale::Linear))) { (number(value, 2)) }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-            (colour_bar("|A|", (0.0, 1.0), Scale::Linear))
-            p class="readout" role="status" { "Point at a cell." }
-        }
-    }
 }
 
 /// At each of `frames` the worst of what was said since the one before.
@@ -471,14 +457,15 @@ fn hypotheses(run: &Recorded) -> Markup {
                 p class="small" {
                     "Hypotheses over the recorded times: "
                     span class="sample y" {} " hold, " span class="sample n" {} " fail, "
-                    span class="sample u" {} " too close to the numerical floor to tell."
+                    span class="sample u" {} " cannot be told: too close to the numerical floor, or no number. A part stands for all times since the one before, and shows the worst of them."
                 }
                 @for strip in &run.strips {
-                    @let told = told(strip, run);
+                    @let told = told(strip, &run.times);
+                    @let held = letters(&thinned(&strip.held, &run.frames));
                     div class="hypothesis" {
                         span class="name" { (strip.condition.name) " " span class="small" { "(" (strip.condition.of) ")" } }
                         span class="strip" role="img" aria-label=(told) {
-                            @for (letter, length) in stretches(&letters(&strip.held)) {
+                            @for (letter, length) in stretches(&held) {
                                 span class=(letter) style={ "flex:" (length) } {}
                             }
                             span class="cursor" aria-hidden="true" {}
@@ -503,18 +490,14 @@ fn stretches(letters: &str) -> Vec<(char, usize)> {
     found
 }
 
-/// A strip in words; the script says the same of other runs.
-fn told(strip: &Strip, run: &Recorded) -> String {
+/// A strip in words, of all recorded times.
+fn told(strip: &Strip, times: &[f64]) -> String {
     let count = |what: Held| strip.held.iter().filter(|held| **held == what).count();
-    let (fails, unresolved) = (count(Held::No), count(Held::Unresolved));
+    let (fails, unresolved, all) = (count(Held::No), count(Held::Unresolved), strip.held.len());
     match strip.held.iter().position(|held| *held == Held::No) {
-        Some(first) => format!(
-            "fails at {fails} of {}, first t = {}",
-            strip.held.len(),
-            number(run.time(run.frames[first]), 3)
-        ),
-        None if unresolved > 0 => format!("not known at {unresolved} of {}", strip.held.len()),
-        None => "holds throughout".to_string(),
+        Some(first) => format!("fails at {fails} of {all} times, first t = {}", number(times[first], 3)),
+        None if unresolved > 0 => format!("cannot be told at {unresolved} of {all} times"),
+        None => format!("holds at all {all} times"),
     }
 }
 
@@ -528,6 +511,15 @@ mod tests {
         let held = [Yes, Yes, No, Yes, Yes, Unresolved, Yes];
         assert_eq!(thinned(&held, &[0, 3, 6]), [Yes, No, Unresolved]);
         assert_eq!(thinned(&held, &[0, 1, 2, 3, 4, 5, 6]), held);
+    }
+
+    #[test]
+    fn a_strip_is_told_of_all_times_and_not_of_frames() {
+        let condition = claim::CONDITIONS[0];
+        let strip = |held: &[Held]| told(&Strip { condition, held: held.to_vec() }, &[0.0, 0.5, 1.0]);
+        assert_eq!(strip(&[Yes, No, Yes]), "fails at 1 of 3 times, first t = 0.500");
+        assert_eq!(strip(&[Yes, Unresolved, Yes]), "cannot be told at 1 of 3 times");
+        assert_eq!(strip(&[Yes, Yes, Yes]), "holds at all 3 times");
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! The table of verdicts, and the evidence for each.
 
-use super::figures::anchor as figure_anchor;
 use super::math;
-use super::number;
 use crate::claim::{Claim, Counterexample, Finding, Source, Verdict};
 use crate::matrix::Matrix;
+use crate::page::number;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -108,10 +107,10 @@ fn assumed(finding: &Finding) -> Markup {
 
 /// What a claim rests on in this page.
 pub(super) struct Links<'a> {
-    /// Names and titles of figures of experiments that are evidence for it.
-    pub figures: Vec<(&'a str, &'a str)>,
-    /// Names of experiments on this page.
-    pub experiments: Vec<&'a str>,
+    /// Anchors and titles of figures of the experiments that it is judged on.
+    pub figures: Vec<(String, &'a str)>,
+    /// Names of the experiments on this page, and their anchors.
+    pub experiments: Vec<(&'a str, &'a str)>,
 }
 
 /// The evidence for one claim.
@@ -135,18 +134,19 @@ pub(super) fn article(claim: &Claim, finding: &Finding, links: &Links<'_>) -> Ma
             }
             @if !links.figures.is_empty() {
                 h4 { "Figures" }
-                ul { @for (name, title) in &links.figures { li { a href={ "#" (figure_anchor(name)) } { (title) } } } }
+                ul { @for (anchor, title) in &links.figures { li { a href={ "#" (anchor) } { (title) } } } }
             }
             @if !claim.experiments.is_empty() {
                 h4 { "Experiments" }
                 ul class="inline" {
                     @for wanted in claim.experiments {
                         li {
-                            @if links.experiments.contains(&wanted.name) {
-                                a href={ "#experiment-" (wanted.name) } { (wanted.name) }
-                            } @else {
-                                code { (wanted.name) }
-                                @if wanted.source == Source::File { " (experiments/" (wanted.name) ".toml)" }
+                            @match links.experiments.iter().find(|(name, _)| *name == wanted.name) {
+                                Some((name, id)) => a href={ "#experiment-" (id) } { (name) },
+                                None => {
+                                    code { (wanted.name) }
+                                    @if wanted.source == Source::File { " (experiments/" (wanted.name) ".toml)" }
+                                },
                             }
                         }
                     }

@@ -164,11 +164,6 @@ impl Store {
         self.root().join(PLANNED).is_file()
     }
 
-    /// Whether results of all runs of `experiment` are here. Cost: looks for one small file a run.
-    pub fn holds(&self, experiment: &Experiment) -> bool {
-        experiment.plans.iter().all(|plan| !matches!(self.glance(&plan.directory_name()), Glance::Missing))
-    }
-
     /// The runs that the last [`Store::write_planned`] named.
     ///
     /// # Errors

@@ -2,17 +2,18 @@
 
 use super::number;
 use crate::figure::{hex_colour, ink_on};
-use crate::record::{Direction, HeatMap, LineChart, Scale, SeriesStyle};
+use crate::record::{Direction, HeatMap, LineChart, Scale, Series, SeriesStyle};
 use maud::{Markup, html};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// JSON for a script element: nothing in it can end the element.
-pub(super) fn embedded(value: &Value) -> String {
+pub fn embedded(value: &Value) -> String {
     value.to_string().replace('<', "\\u003c")
 }
 
 /// What the script must know of a chart besides its values.
-pub(super) fn settings(chart: &LineChart) -> Value {
+pub fn settings(chart: &LineChart) -> Value {
     let series = chart.series.iter().map(|series| {
         let style = match series.style {
             SeriesStyle::Line => "line",
@@ -36,7 +37,7 @@ pub(super) fn settings(chart: &LineChart) -> Value {
 }
 
 /// The live chart, for the script to fill, with its controls. `name` tells it from the others for readers who do not see it.
-pub(super) fn live(name: &str, chart: &LineChart) -> Markup {
+pub fn live(name: &str, chart: &LineChart) -> Markup {
     let theory = chart.theory_label.as_deref().unwrap_or("theory");
     html! {
         div class="live" {
@@ -55,7 +56,11 @@ pub(super) fn live(name: &str, chart: &LineChart) -> Markup {
                 @if !chart.legend_title.is_empty() { span class="legend-title" { (chart.legend_title) } }
                 @for (index, series) in chart.series.iter().enumerate() {
                     @let label = match (series.label.as_str(), series.style) {
-                        ("", SeriesStyle::Theory) => theory,
+                        // A prediction is named as what it predicts, which has the same shade.
+                        ("", SeriesStyle::Theory) => {
+                            let of = |other: &&Series| other.style != SeriesStyle::Theory && other.shade == series.shade;
+                            chart.series.iter().find(of).map_or("", |other| other.label.as_str())
+                        }
                         ("", _) => "values",
                         (label, _) => label,
                     };
@@ -63,7 +68,7 @@ pub(super) fn live(name: &str, chart: &LineChart) -> Markup {
                         input type="checkbox" checked data-series=(index);
                         span class="swatch" aria-hidden="true" {}
                         (label)
-                        @if series.style == SeriesStyle::Theory && !series.label.is_empty() { " (" (theory) ")" }
+                        @if series.style == SeriesStyle::Theory { " (" (theory) ")" }
                     }
                 }
             }
@@ -72,12 +77,14 @@ pub(super) fn live(name: &str, chart: &LineChart) -> Markup {
 }
 
 /// All values of a chart, as a table; the script reads them from here.
-pub(super) fn values(chart: &LineChart) -> Markup {
+pub fn values(chart: &LineChart) -> Markup {
     let mut abscissae: Vec<f64> =
         chart.series.iter().flat_map(|series| series.x.iter().copied()).filter(|x| x.is_finite()).collect();
     abscissae.sort_by(f64::total_cmp);
     abscissae.dedup();
     let theory = chart.theory_label.as_deref().unwrap_or("theory");
+    let places: Vec<HashMap<u64, usize>> =
+        chart.series.iter().map(|series| series.x.iter().map(|x| x.to_bits()).zip(0..).collect()).collect();
     html! {
         table class="values" {
             thead { tr {
@@ -94,9 +101,9 @@ pub(super) fn values(chart: &LineChart) -> Markup {
                 @for x in &abscissae {
                     tr {
                         th scope="row" { (number(*x, 6)) }
-                        @for series in &chart.series {
+                        @for (series, places) in chart.series.iter().zip(&places) {
                             td {
-                                @if let Some(at) = series.x.iter().position(|other| other == x) {
+                                @if let Some(&at) = places.get(&x.to_bits()) {
                                     (value(series.median[at], series.low.get(at), series.high.get(at)))
                                 }
                             }
@@ -120,12 +127,12 @@ fn value(median: f64, low: Option<&f64>, high: Option<&f64>) -> String {
 }
 
 /// A cell of a heat map: its colour, and ink that can be read on it.
-pub(super) fn painted(level: Option<f64>) -> String {
+pub fn painted(level: Option<f64>) -> String {
     format!("background:{};color:{}", hex_colour(level), ink_on(level))
 }
 
 /// Where a value stands between the ends of a colour scale, from 0 to 1; none for what has no place there.
-pub(super) fn level(value: f64, (low, high): (f64, f64), scale: Scale) -> Option<f64> {
+pub fn level(value: f64, (low, high): (f64, f64), scale: Scale) -> Option<f64> {
     let position = match scale {
         Scale::Linear => (value - low) / (high - low),
         Scale::Log if value > 0.0 => (value / low).ln() / (high / low).ln(),
@@ -139,14 +146,15 @@ pub(super) fn level(value: f64, (low, high): (f64, f64), scale: Scale) -> Option
 }
 
 /// What a heat map's colours stand for.
-pub(super) fn colour_bar(label: &str, (low, high): (f64, f64), scale: Scale) -> Markup {
+pub fn colour_bar(label: &str, (low, high): (f64, f64), scale: Scale) -> Markup {
     let stops: Vec<String> = (0..=8).map(|k| hex_colour(Some(f64::from(k) / 8.0))).collect();
     html! {
         div class="colour-bar" {
             span class="bar-low" { (number(low, 3)) }
             span class="bar" style={ "background:linear-gradient(to right," (stops.join(",")) ")" } aria-hidden="true" {}
             span class="bar-high" { (number(high, 3)) }
-            span class="bar-label" { (label) @if scale == Scale::Log { ", logarithmic" } }
+            span class="bar-label" { (label) }
+            span class="bar-scale" { @if scale == Scale::Log { "logarithmic" } }
         }
     }
 }
@@ -155,7 +163,7 @@ pub(super) fn colour_bar(label: &str, (low, high): (f64, f64), scale: Scale) -> 
 const MOST_NUMBERED: usize = 12;
 
 /// What the rows and the columns of a heat map are.
-pub(super) fn axes(rows: &str, columns: &str) -> String {
+pub fn axes(rows: &str, columns: &str) -> String {
     match (rows, columns) {
         ("", columns) => format!("{columns} →"),
         (rows, columns) => format!("{rows} ↓, {columns} →"),
@@ -163,7 +171,7 @@ pub(super) fn axes(rows: &str, columns: &str) -> String {
 }
 
 /// A matrix as a table of coloured cells, with a place where the script tells what is pointed at.
-pub(super) fn heat_map(name: &str, map: &HeatMap) -> Markup {
+pub fn heat_map(name: &str, map: &HeatMap) -> Markup {
     let tick =
         |ticks: &[String], index: usize| ticks.get(index).cloned().unwrap_or_else(|| (index + 1).to_string());
     let mut rows: Vec<usize> = (0..map.rows).collect();
@@ -230,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_value_shows_its_band_where_it_has_one() {
-        assert_eq!(value(1.0, Some(&0.5), Some(&2.0)), "1.0000 (0.50000 to 2.0000)");
-        assert_eq!(value(1.0, Some(&1.0), Some(&1.0)), "1.0000");
-        assert_eq!(value(1.0, None, None), "1.0000");
+        assert_eq!(value(1.0, Some(&0.5), Some(&2.0)), "1 (0.50000 to 2)");
+        assert_eq!(value(1.0, Some(&1.0), Some(&1.0)), "1");
+        assert_eq!(value(1.0, None, None), "1");
     }
 }

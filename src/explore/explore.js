@@ -1,0 +1,186 @@
+// What moves on the page on which runs are tried out. It runs inside one function, after page/charts.js.
+
+const form = $("#choices");
+const place = $(".live-run");
+const scrubber = $(".slider", place);
+const state = $(".state", place);
+const fields = $$("[name]", form);
+const POSITIONS = 1000;
+
+$$(".heat-map", place).forEach((element) => new HeatMap(element));
+const panels = new Panels(place, {});
+
+// ---- the setting ----
+
+/** A slider and its field: positions are equal differences, or equal ratios. */
+for (const field of fields.filter((field) => field.type === "number")) {
+  const slider = $("input[type=range]", field.parentElement);
+  const [low, high, log] = [Number(field.min), Number(field.max), slider.dataset.log === "true"];
+  const value = (position) => (log ? low * (high / low) ** (position / POSITIONS) : low + ((high - low) * position) / POSITIONS);
+  const position = (value) => POSITIONS * (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low));
+  field.follow = () => {
+    slider.value = String(Math.round(position(Number(field.value))));
+    slider.setAttribute("aria-valuetext", field.value);
+  };
+  slider.addEventListener("input", () => {
+    const exact = value(Number(slider.value));
+    field.value = field.step === "1" ? String(Math.round(exact)) : String(Number(exact.toPrecision(3)));
+    slider.setAttribute("aria-valuetext", field.value);
+    changed();
+  });
+  field.addEventListener("input", () => {
+    field.follow();
+    changed();
+  });
+}
+fields.filter((field) => field.tagName === "SELECT").forEach((field) => field.addEventListener("change", () => changed()));
+form.addEventListener("submit", (event) => event.preventDefault());
+
+/** What has no effect cannot be moved. */
+const settle = () => {
+  for (const choice of $$("[data-only-with]", form)) {
+    const [other, values] = choice.dataset.onlyWith.split("=");
+    const matters = values.split("|").includes($(`[name=${other}]`, form).value);
+    $$("input, select", choice).forEach((control) => (control.disabled = !matters));
+    choice.classList.toggle("idle", !matters);
+  }
+};
+
+/** All that matters, as it stands in the address. */
+const query = () => new URLSearchParams(fields.filter((field) => !field.disabled).map((field) => [field.name, field.value])).toString();
+
+const fromAddress = () => {
+  for (const [name, value] of new URLSearchParams(location.search)) {
+    const field = fields.find((field) => field.name === name);
+    if (field) field.value = value;
+  }
+  fields.forEach((field) => field.follow?.());
+  settle();
+};
+
+// ---- the run ----
+
+let frames = [];
+let arrays = {};
+let shown = -1;
+let following = true;
+let abort = null;
+let ended = null;
+
+const show = (frame) => {
+  shown = frame;
+  scrubber.value = String(frame);
+  const time = panels.times[frame];
+  $(".now", place).textContent = `t = ${short(time)}`;
+  scrubber.setAttribute("aria-valuetext", `t = ${short(time)}`);
+  panels.show(frame);
+};
+
+/** What the panels see of the frames up to this one. */
+const upTo = (count) => {
+  for (; panels.times.length < count; ) {
+    const { time, arrays: rows } = frames[panels.times.length];
+    panels.times.push(time);
+    for (const [name, [shape, row]] of Object.entries(rows)) {
+      arrays[name] ??= [shape, [], row.length];
+      for (const value of row) arrays[name][1].push(value ?? NaN);
+    }
+  }
+  scrubber.max = String(panels.times.length - 1);
+};
+
+/** One recorded time more, thirty times a second. */
+let before = 0;
+const tick = (now) => {
+  requestAnimationFrame(tick);
+  if (now - before < 1000 / 30 - 2 || !following) return;
+  if (shown + 1 >= frames.length) {
+    if (ended && shown + 1 === frames.length && frames.length) {
+      state.textContent = ended;
+      following = false;
+    }
+    return;
+  }
+  before = now;
+  const first = shown < 0;
+  upTo(shown + 2);
+  if (first) panels.open(panels.times, arrays);
+  else panels.fit();
+  show(shown + 1);
+};
+requestAnimationFrame(tick);
+
+scrubber.addEventListener("input", () => {
+  // Whoever takes the slider sees all that has come so far.
+  following = false;
+  upTo(frames.length);
+  panels.fit();
+  show(Number(scrubber.value));
+});
+
+const start = async () => {
+  abort?.abort();
+  abort = new AbortController();
+  const { signal } = abort;
+  const asked = query();
+  history.replaceState(null, "", `?${asked}`);
+  $(".save", place).href = `experiment.toml?${asked}`;
+  frames = [];
+  arrays = {};
+  panels.times = [];
+  shown = -1;
+  following = true;
+  ended = null;
+  state.textContent = "Running.";
+  try {
+    const answer = await fetch(`run?${asked}`, { signal });
+    if (!answer.ok) {
+      state.textContent = `Refused: ${(await answer.text()).trim()}`;
+      return;
+    }
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (signal.aborted) return;
+      if (done) break;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      for (const line of lines) take(JSON.parse(line));
+    }
+    if (!ended) state.textContent = "The run was stopped: another one has begun, or the program has ended.";
+  } catch (error) {
+    if (!signal.aborted) state.textContent = `The program does not answer: ${error.message}. Start it again, and reload the page at its new address.`;
+  }
+};
+
+const take = ({ words, frame, end, error }) => {
+  if (words) panels.words = words;
+  if (frame) frames.push(frame);
+  if (error) {
+    ended = error;
+    state.textContent = `Refused: ${error}`;
+  }
+  if (end) ended = `${end.finished ? "Done" : "Ended early"}: ${end.ending}, ${end.steps} steps, ${end.evaluations} gradients. ${end.warnings.join(" ")}`;
+};
+
+let later = null;
+const changed = () => {
+  settle();
+  clearTimeout(later);
+  // While a slider moves, not every place of it is a run.
+  later = setTimeout(() => {
+    if (form.checkValidity()) start();
+    else {
+      const wrong = fields.find((field) => !field.checkValidity());
+      state.textContent = `${wrong.name} = ${wrong.value || "nothing"}; allowed: numbers from ${wrong.min} to ${wrong.max}`;
+    }
+  }, 120);
+};
+$(".again", place).addEventListener("click", start);
+addEventListener("popstate", () => {
+  fromAddress();
+  start();
+});
+fromAddress();
+start();
