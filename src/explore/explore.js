@@ -90,10 +90,10 @@ const upTo = (count) => {
 };
 
 /** One recorded time more, thirty times a second. */
-let before = 0;
+let due = 0;
 const tick = (now) => {
   requestAnimationFrame(tick);
-  if (now - before < 1000 / 30 - 2 || !following) return;
+  if (now < due - 1 || !following) return;
   if (shown + 1 >= frames.length) {
     if (ended && shown + 1 === frames.length && frames.length) {
       state.textContent = ended;
@@ -101,7 +101,8 @@ const tick = (now) => {
     }
     return;
   }
-  before = now;
+  // A frame that came late does not delay those after it, unless much is missing.
+  due = Math.max(due + 1000 / 30, now - 100);
   const first = shown < 0;
   upTo(shown + 2);
   if (first) panels.open(panels.times, arrays);

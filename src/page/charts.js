@@ -239,8 +239,13 @@ class Chart {
     this.series.forEach((one, index) => {
       if (one.on) parts.push(this.drawnSeries(one, index));
     });
-    const lost = ["x", "y"].map((axis) => this.isLog(axis) && this.series.filter((one) => one.on).flatMap((one) => one[axis]).filter((value) => value <= 0).length);
-    const words = ["x", "y"].filter((_, k) => lost[k]).map((axis) => `${lost[axis === "x" ? 0 : 1]} values with ${axis} ≤ 0 are not shown`);
+    // Of the start, at time 0, everybody knows.
+    const lost = (axis) => {
+      if (!this.isLog(axis) || (axis === "x" && this.settings.x.label.startsWith("training time"))) return "";
+      const count = this.series.filter((one) => one.on).flatMap((one) => one[axis]).filter((value) => value <= 0).length;
+      return count ? `not shown: ${axis} ≤ 0 of ${count}` : "";
+    };
+    const words = ["x", "y"].map(lost).filter(Boolean);
     if (words.length) parts.push(`<text class="note" x="${this.width - RIGHT - 4}" y="${TOP + 12}" text-anchor="end">${words.join(", ")}</text>`);
     parts.push(`</g><g class="hit"></g>`);
     this.svg.innerHTML = parts.join("");

@@ -184,12 +184,19 @@ fn page(report: &Report<'_>, sections: &[Section<'_>], lacks: &[String], part: f
         .enumerate()
         .map(|(index, (section, figures))| {
             // What one does not need is left for those after it.
-            let shown = runs::explorer(section.reported, &section.id, rest / (sections.len() - index));
+            let weights: usize = sections[index..].iter().map(weight).sum();
+            let share = rest * weight(section) / weights;
+            let shown = runs::explorer(section.reported, &section.id, share);
             rest = rest.saturating_sub(shown.markup.0.len());
             body(section, figures, &shown, &judged, &mut for_sweeps)
         })
         .collect();
     whole(report, sections, lacks, &table, &articles, &bodies)
+}
+
+/// The part of the room for runs that an experiment gets, relative to others: what is drawn is looked at more.
+fn weight(section: &Section<'_>) -> usize {
+    if section.drawn.is_empty() { 1 } else { 4 }
 }
 
 /// The anchor of a figure: two stores of one experiment have figures of the same name.
