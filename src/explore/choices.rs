@@ -94,8 +94,8 @@ pub const CHOICES: &[Choice] = &[
     Choice {
         name: "noise",
         label: "noise on",
-        values: Values::OneOf(&["all coordinates", "half of them"]),
-        default: "half of them",
+        values: Values::OneOf(&["all coordinates", "half the coordinates"]),
+        default: "half the coordinates",
         only_with: &[],
     },
     Choice {
@@ -216,7 +216,7 @@ impl Choices {
         let dim: usize = text("dim").parse().unwrap_or(2);
         let layers: usize = text("depth").parse().unwrap_or(1);
         let augment = match text("noise") {
-            "half of them" => format!("kind = \"block\", block = {}", (dim / 2).max(1)),
+            "half the coordinates" => format!("kind = \"block\", block = {}", (dim / 2).max(1)),
             _ => "kind = \"isotropic\"".to_string(),
         };
         let init = match text("start") {

@@ -130,14 +130,14 @@ fn spectrum(
 ) -> Figure {
     let array = figure_array(figure);
     let of = spectrum_name(figure.text("of"));
-    let last = cells.len().saturating_sub(1).max(1) as f64;
     let keys = cells.first().map(|cell| swept_keys(cell.plan)).unwrap_or_default();
+    let shades = labels.shades(&keys);
     let line = |index: usize, rows: &[&[f64]], style: SeriesStyle, label: String| {
         let band = Band::of(rows);
         Series {
             label,
             style,
-            shade: index as f64 / last,
+            shade: shades[index],
             x: (1..=band.median.len()).map(|rank| rank as f64).collect(),
             median: band.median,
             low: band.low,

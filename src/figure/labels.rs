@@ -11,6 +11,9 @@ const TELLING_KEYS: [&str; 2] = ["batch", "rate"];
 /// A number stands in a legend as it is written in the file, unless it is longer than this.
 const LONGEST_NUMBER: usize = 6;
 
+/// Shades that are at least so far apart are seen as two.
+const LEAST_SHADE: f64 = 0.02;
+
 /// Words for the swept values of an experiment, the same in legends, tables and file names.
 #[derive(Debug)]
 pub struct Labels<'a> {
@@ -47,6 +50,26 @@ impl<'a> Labels<'a> {
             [key] => last_segment(key),
             _ => String::new(),
         }
+    }
+
+    /// The shades of all cells where `keys` tell them apart, in their order: the same noise and the same depth have the same
+    /// colour in all figures, as far as a scale over what is usual tells the values apart; otherwise shades follow the order.
+    pub(super) fn shades(&self, keys: &[&str]) -> Vec<f64> {
+        let last = self.plans.len().saturating_sub(1).max(1) as f64;
+        let by_order = || (0..self.plans.len()).map(|index| index as f64 / last).collect();
+        let position = |plan: &&Plan| match keys {
+            ["augment.variance"] => raw(plan, keys[0])?.parse().ok().map(|k: f64| 0.5 * (1.0 + k.log10())),
+            ["encoder.widths"] if self.by_depth => Some((depth(plan) as f64).log2() / 3.0),
+            _ => None,
+        };
+        let Some(positions) = self.plans.iter().map(position).collect::<Option<Vec<f64>>>() else {
+            return by_order();
+        };
+        let shades: Vec<f64> = positions.iter().map(|position| position.clamp(0.0, 1.0)).collect();
+        let mut sorted = shades.clone();
+        sorted.sort_by(f64::total_cmp);
+        let apart = sorted.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_SHADE);
+        if apart { shades } else { by_order() }
     }
 
     /// The values of these keys as part of a file's name, each after a dash.
@@ -265,5 +288,52 @@ fn spectrum_words(of: &str) -> String {
         "augmented" => "W on noisy directions".to_string(),
         layer if layer.len() > 1 && layer[1..].bytes().all(|c| c.is_ascii_digit()) => layer_name(layer),
         other => other.replace('_', " "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Experiment;
+    use std::path::Path;
+
+    const TEXT: &str = r#"
+seed     = 1
+data     = { kind = "gaussian", dim = 2, samples = 4 }
+augment  = { kind = "isotropic", variance = 1.0, sides = "one" }
+encoder  = { kind = "linear", widths = [2, 2], init = { kind = "orthogonal", scale = 0.5 } }
+loss     = { kind = "infonce-euclidean" }
+dynamics = { kind = "gd", rate = 0.1, steps = 1 }
+observe  = { times = { kind = "linear", every = 1 }, quantities = ["loss"] }
+"#;
+
+    fn shades(sweep: &str) -> Vec<f64> {
+        let experiment =
+            Experiment::parse("test.toml", Path::new("."), TEXT, &[format!("sweep={{ {sweep} }}")]).unwrap();
+        let plans: Vec<&Plan> = experiment.plans.iter().collect();
+        Labels::new(plans).shades(&swept_keys(&experiment.plans[0]))
+    }
+
+    #[test]
+    fn the_same_noise_and_the_same_depth_have_the_same_shade_wherever_they_are_swept() {
+        let few = shades("\"augment.variance\" = [0.1, 1.0, 10.0]");
+        assert_eq!(few, [0.0, 0.5, 1.0]);
+        let more = shades("\"augment.variance\" = [0.5, 1.0, 2.0, 5.0]");
+        assert_eq!(more[1], few[1]);
+        let depths = shades("\"encoder.widths\" = [[2, 2], [2, 2, 2], [2, 2, 2, 2, 2, 2, 2, 2, 2]]");
+        assert_eq!(depths, [0.0, 1.0 / 3.0, 1.0]);
+        assert_eq!(shades("\"encoder.widths\" = [[2, 2, 2], [2, 2]]"), [1.0 / 3.0, 0.0]);
+    }
+
+    #[test]
+    fn values_that_such_a_scale_does_not_tell_apart_are_shaded_in_their_order() {
+        for sweep in [
+            "\"augment.variance\" = [10.0, 20.0, 30.0]",
+            "\"augment.variance\" = [1.0, 1.01, 1.02]",
+            "\"augment.variance\" = [0.0, 0.01, 0.1]",
+            "\"data.samples\" = [4, 8, 16]",
+        ] {
+            assert_eq!(shades(sweep), [0.0, 0.5, 1.0], "{sweep}");
+        }
     }
 }

@@ -203,14 +203,13 @@ impl<'a> Entry<'a> {
         let x_scale = scale(figure, "x_scale");
         let keys = varying(&panel.cells, &[]);
         let theory = figure.optional_text("theory").map(|array| self.value.from(array));
-        let last = panel.cells.len().saturating_sub(1).max(1) as f64;
+        let shades = Labels::new(panel.cells.iter().map(|cell| cell.plan).collect()).shades(&keys);
         let line = |cell: &Cell<'_>, shown: Shown<'_>, style: SeriesStyle, shade: f64, label: String| {
             let (x, band) = curve(cell, x_scale, |run, time| shown.at(run, time))?;
             Some(Series { label, style, shade, x, median: band.median, low: band.low, high: band.high })
         };
         let (mut series, mut predictions) = (Vec::new(), Vec::new());
-        for (index, cell) in panel.cells.iter().enumerate() {
-            let shade = index as f64 / last;
+        for (cell, shade) in panel.cells.iter().zip(shades) {
             let label = self.labels.joined(cell.plan, &keys);
             series.extend(line(cell, self.value, SeriesStyle::Line, shade, label));
             if let Some(theory) = theory {

@@ -1,4 +1,5 @@
 //! Headless Chromium, driven through its DevTools protocol: what a page shows, says on its console, and asks for.
+#![allow(dead_code)] // each test uses a part of it
 
 use serde_json::{Value, json};
 use std::net::TcpStream;
