@@ -215,7 +215,7 @@ impl Instance for Representations {
     }
 }
 
-/// Loss and gradient with respect to r on r[0:d0], against those of P r with P = diag(1, …, 1, `next`, 0, …, 0).
+/// Loss and gradient with respect to r on `r[0:d0]`, against those of P r with P = diag(1, …, 1, `next`, 0, …, 0).
 pub fn check(representations: &Representations, next: f64) -> Checked {
     let Representations { r, kept, loss, .. } = representations;
     let evaluate = |z: &Matrix| {

@@ -221,7 +221,7 @@ fn able(block: &ResidualBlock, check: &dyn Fn(&ResidualBlock) -> Checked) -> Che
     if block.is_able()? { check(block) } else { Ok(None) }
 }
 
-/// The printed statement where [`ASSUMED`] holds: low rank above both blocks and below the linear one, full rank below the
+/// The printed statement where its assumption holds: low rank above both blocks and below the linear one, full rank below the
 /// ReLU one.
 pub fn check(block: &ResidualBlock) -> Checked {
     able(block, &|block| {

@@ -273,8 +273,11 @@ impl LinearLayers {
     }
 }
 
-/// The flow Ẇ_l = (W_L…W_{l+1})ᵀ (W X) (W_{l-1}…W_1)ᵀ of a linear network under an X that is given, or known as a function
-/// of W (Lemma 3 for L = 2).
+/// The flow of a linear network under an X that is given, or known as a function of W (Lemma 3 for L = 2):
+///
+/// ```text
+/// Ẇ_l = (W_L … W_{l+1})ᵀ (W X) (W_{l-1} … W_1)ᵀ
+/// ```
 ///
 /// The network has dense layers only and no biases. Workspaces live in the value.
 #[derive(Debug)]

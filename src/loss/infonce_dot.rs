@@ -14,7 +14,11 @@ pub(super) const KIND: Kind = Kind {
     source: "released code of Jing et al. 2022 (facebookresearch/directclr)",
 };
 
-/// Logits z_i·z'_j / τ, the matching pair as label, one direction.
+/// Cross-entropy with the matching pair as label, one direction:
+///
+/// ```text
+/// L = -Σ_i log [ exp(z_i·z'_i/τ) / Σ_j exp(z_i·z'_j/τ) ]
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InfonceDot {
     /// τ.

@@ -16,16 +16,24 @@ pub(super) const KIND: Kind = Kind {
     source: "Jing et al. 2022, Eq. 2",
 };
 
-/// Eq. 2: logits -|z_i - z_j|²/2 among first views, -|z_i - z'_i|²/2 for the positive pair; temperature 1.
+/// Eq. 2, with logits among first views and for the positive pair, temperature 1:
+///
+/// ```text
+/// L = -Σ_i log [ exp(-|z_i - z'_i|²/2) / (Σ_{j≠i} exp(-|z_i - z_j|²/2) + exp(-|z_i - z'_i|²/2)) ]
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InfonceEuclidean;
 
 /// The two weighted covariances of Lemma 2 and the weights of the positive pairs. They follow the reduction.
+///
+/// ```text
+/// X = Σ̂0 - Σ̂1,  Σ̂0 = Σ_{i,j} α_ij (x_i - x_j)(x_i - x_j)ᵀ,  Σ̂1 = Σ_i (1 - α_ii)(x'_i - x_i)(x'_i - x_i)ᵀ
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedCovariances {
-    /// Σ̂0 = Σ_{i,j} α_ij (x_i - x_j)(x_i - x_j)ᵀ, the weighted data covariance.
+    /// Σ̂0, the weighted data covariance.
     pub data: Matrix,
-    /// Σ̂1 = Σ_i (1 - α_ii)(x'_i - x_i)(x'_i - x_i)ᵀ, the weighted augmentation covariance.
+    /// Σ̂1, the weighted augmentation covariance.
     pub augmentation: Matrix,
     /// 1 - α_ii, one a sample, as the sum of the other weights of its row.
     pub negative_weight: Vec<f64>,

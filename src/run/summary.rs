@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Writes [`summary`] to `summary.csv` and [`aggregates`] to `aggregates.csv` in the store. Tells why runs are not in them.
+/// Writes `summary.csv` (a row a run) and `aggregates.csv` (a row a cell and quantity) in the store. Tells why runs are not in them.
 ///
 /// # Errors
 /// They cannot be written.

@@ -22,8 +22,11 @@ pub struct Minimum {
 }
 
 impl Minimum {
-    /// A bound on loss(M) - loss(M') for every M' ⪰ 0 with tr M' ≤ `trace`: convexity gives
-    /// ½ ⟨X, M' - M⟩ ≤ ½ (max(λ_max(X), 0) tr M' - tr(M X)).
+    /// A bound on loss(M) - loss(M') for every M' ⪰ 0 with tr M' ≤ `trace`, by convexity:
+    ///
+    /// ```text
+    /// loss(M) - loss(M') ≤ ½ ⟨X, M' - M⟩ ≤ ½ (max(λ_max(X), 0) tr M' - tr(M X))
+    /// ```
     pub fn gap(&self, trace: f64) -> f64 {
         0.5 * (self.largest_eigenvalue.max(0.0) * trace - self.complementarity)
     }

@@ -3,7 +3,11 @@
 use crate::augment::Sides;
 use crate::matrix::{Matrix, triangular_factor};
 
-/// Covariances of the views x_1 = x (+ n_1) and x_2 = x + n_2 with x ~ N(0, Σ) and independent n ~ N(0, Σ_a).
+/// Covariances of the views of a sample:
+///
+/// ```text
+/// x_1 = x (+ n_1),  x_2 = x + n_2,  x ~ N(0, Σ),  n_1, n_2 ~ N(0, Σ_a), independent
+/// ```
 ///
 /// With one-sided noise the first view is x itself. All matrices are d x d.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,12 @@
 
 use crate::matrix::Matrix;
 
-/// The derivative of T = W X(W) (p x d) with respect to W as a sum of products of small matrices:
-/// ∂T_ij/∂W_kl = Σ c_ik b_jl over `direct` pairs (c, b) + Σ a_il a'_kj over `exchange` pairs (a, a').
+/// The derivative of T = W X(W) (p x d) with respect to W as a sum of products of small matrices, over `direct` pairs (c, b) and
+/// `exchange` pairs (a, a'):
+///
+/// ```text
+/// ∂T_ij/∂W_kl = Σ c_ik b_jl + Σ a_il a'_kj
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curvature {
     /// Pairs of p x p and d x d matrices.
@@ -13,8 +17,11 @@ pub struct Curvature {
 }
 
 impl Curvature {
-    /// Writes the n x n Jacobian of the flow Ẇ_l = (W_L…W_{l+1})ᵀ T (W_{l-1}…W_1)ᵀ, column-major, over all entries of W_1 … W_L,
-    /// each layer column by column.
+    /// Writes the n x n Jacobian of the flow, column-major, over all entries of W_1 … W_L, each layer column by column:
+    ///
+    /// ```text
+    /// Ẇ_l = (W_L … W_{l+1})ᵀ T (W_{l-1} … W_1)ᵀ
+    /// ```
     ///
     /// It is minus the Hessian of the loss, and symmetric. `times_x` is T at the layers' product.
     /// Cost: some 10 n² flops for n = Σ d_l d_{l-1}. Panics where the shapes do not chain or `out` has not n² entries.

@@ -11,7 +11,11 @@ const ACCURACY: f64 = 1e-12;
 /// The growth rate f(m) of a mode of W with m = s²: the eigenvalue of X on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// Eq. 2: χ(m) = p + p²/σ - δ with p = 1/(1/σ + m).
+    /// Eq. 2:
+    ///
+    /// ```text
+    /// χ(m) = p + p²/σ - δ,  p = 1/(1/σ + m)
+    /// ```
     Euclidean {
         /// σ, the variance of the first view.
         first: f64,

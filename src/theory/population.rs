@@ -42,9 +42,14 @@ enum Kind {
 ///
 /// With M = WᵀW, Σ_v = F Fᵀ the covariance of the first view, K = W F and S = (I + KᵀK)⁻¹:
 ///
-/// - Eq. 2: P = (Σ_v⁻¹ + M)⁻¹ = F S Fᵀ, X = P + P Σ_v⁻¹ P - Σ_δ = F (S + S²) Fᵀ - Σ_δ,
-///   L = lim (L_N/N - log N) = ½ tr(M Σ_δ) - ½ log det(I + KᵀK) - ½ tr(KᵀK S).
-/// - Dot product: L = -tr(M Σ)/τ + tr(M Σ_1 M Σ_2)/(2 τ²), X = 2 Σ/τ - (Σ_2 M Σ_1 + Σ_1 M Σ_2)/τ².
+/// ```text
+/// Eq. 2:        P = (Σ_v⁻¹ + M)⁻¹ = F S Fᵀ
+///               X = P + P Σ_v⁻¹ P - Σ_δ = F (S + S²) Fᵀ - Σ_δ
+///               L = lim (L_N/N - log N) = ½ tr(M Σ_δ) - ½ log det(I + KᵀK) - ½ tr(KᵀK S)
+///
+/// Dot product:  X = 2 Σ/τ - (Σ_2 M Σ_1 + Σ_1 M Σ_2)/τ²
+///               L = -tr(M Σ)/τ + tr(M Σ_1 M Σ_2)/(2 τ²)
+/// ```
 ///
 /// The gradient with respect to W is -W X. No inverse of a covariance is taken: singular ones are fine.
 #[derive(Debug)]
@@ -284,8 +289,12 @@ impl Population {
     /// How many samples a batch needs at least for the limit to describe it: max(g, h), with g as
     /// [`Population::pair_weight`] and h = E k₂/Z², the mean square of the softmax kernel over the square of its mean.
     ///
-    /// Eq. 2: h = det(I + Σ_v M)^{3/2} / det(I + 3 Σ_v M)^{1/2}. Dot product: det(I - 2 S_1 S_2/τ²)^{-1/2} with S = W Σ Wᵀ of
-    /// both views, infinite from 2 S_1 S_2 = τ² on in any direction.
+    /// ```text
+    /// Eq. 2:        h = det(I + Σ_v M)^{3/2} / det(I + 3 Σ_v M)^{1/2}
+    /// Dot product:  h = det(I - 2 S_1 S_2/τ²)^{-1/2},  S = W Σ Wᵀ of both views
+    /// ```
+    ///
+    /// The latter is infinite from 2 S_1 S_2 = τ² on in any direction.
     pub fn samples_needed(&self, w: &Matrix) -> f64 {
         let spread = match self.kind {
             Kind::Euclidean => {
@@ -306,9 +315,12 @@ impl Population {
 
     /// g = lim N E α_ii, how much more a sample weighs its own second view than a stranger; 1 at W = 0.
     ///
-    /// The limit describes N samples only where N ≫ g. Eq. 2: g = det(I + Σ_v M) / det(I + Σ_a M)^q with q = ½ for one-sided
-    /// noise and 1 for two-sided. Dot product: the Gaussian integral of exp(z·z'/τ)/Z over both views; infinite where that
-    /// diverges. Cost: O(d³).
+    /// ```text
+    /// Eq. 2:        g = det(I + Σ_v M) / det(I + Σ_a M)^q,  q = ½ for one-sided noise and 1 for two-sided
+    /// Dot product:  the Gaussian integral of exp(z·z'/τ)/Z over both views; infinite where that diverges
+    /// ```
+    ///
+    /// The limit describes N samples only where N ≫ g. Cost: O(d³).
     pub fn pair_weight(&self, w: &Matrix) -> f64 {
         match self.kind {
             Kind::Euclidean => {
