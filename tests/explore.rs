@@ -219,6 +219,26 @@ fn the_page_shows_the_run_keeps_its_setting_in_the_address_and_follows_the_slide
     browser.value("(() => { const slider = document.querySelector('.slider'); slider.value = 10; slider.dispatchEvent(new Event('input')); })()");
     assert_ne!(browser.text(points), there);
 
+    // Whoever takes the slider before the first frame is shown sees this run and not the one before, and how it ended.
+    let first = "document.querySelector('.now-table tbody tr').cells[1].textContent";
+    browser.value("document.querySelector('.now-values').open = true");
+    browser.value("(() => { const scale = document.querySelector('[name=scale]'); scale.value = 1; scale.dispatchEvent(new Event('input')); })()");
+    let taken = "new Promise((done) => { const slider = document.querySelector('.slider'); const take = () => { slider.value = 0; slider.dispatchEvent(new Event('input')); document.querySelector('.state').textContent.startsWith('Done') && location.search.includes('scale=1') ? done(true) : setTimeout(take, 5); }; take(); })";
+    assert_eq!(browser.value(taken), json!(true));
+    let seen = browser.text(first);
+    browser.value("document.querySelector('.again').click()");
+    browser.value("new Promise((done) => setTimeout(done, 400))");
+    assert_eq!(browser.value(done), json!(true));
+    browser.value("(() => { const slider = document.querySelector('.slider'); slider.value = 0; slider.dispatchEvent(new Event('input')); })()");
+    assert_eq!(browser.text(first), seen);
+
+    // A value beyond the bounds is not run, and the page says what is allowed.
+    browser.value("(() => { const dim = document.querySelector('[name=dim]'); dim.value = 99; dim.dispatchEvent(new Event('input')); })()");
+    browser.value("new Promise((done) => setTimeout(done, 400))");
+    let state = browser.text("document.querySelector('.state').textContent");
+    assert!(state.contains("dim = 99; allowed: numbers from 2 to 32"), "{state}");
+    browser.value("(() => { const dim = document.querySelector('[name=dim]'); dim.value = 4; dim.dispatchEvent(new Event('input')); })()");
+
     // A setting that cannot be says why, in the words of the program.
     browser.value("(() => { const loss = document.querySelector('[name=loss]'); loss.value = 'infonce-cosine'; loss.dispatchEvent(new Event('change')); })()");
     browser.value("new Promise((done) => setTimeout(done, 400))");

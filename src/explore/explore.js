@@ -65,7 +65,10 @@ let arrays = {};
 let shown = -1;
 let following = true;
 let abort = null;
+/** How the run ended, once it has. */
 let ended = null;
+/** Whether the panels know of this run. */
+let opened = false;
 
 const show = (frame) => {
   shown = frame;
@@ -87,6 +90,9 @@ const upTo = (count) => {
     }
   }
   scrubber.max = String(panels.times.length - 1);
+  if (!opened) panels.open(panels.times, arrays);
+  else panels.fit();
+  opened = true;
 };
 
 /** One recorded time more, thirty times a second. */
@@ -103,20 +109,19 @@ const tick = (now) => {
   }
   // A frame that came late does not delay those after it, unless much is missing.
   due = Math.max(due + 1000 / 30, now - 100);
-  const first = shown < 0;
   upTo(shown + 2);
-  if (first) panels.open(panels.times, arrays);
-  else panels.fit();
   show(shown + 1);
 };
 requestAnimationFrame(tick);
 
 scrubber.addEventListener("input", () => {
   // Whoever takes the slider sees all that has come so far.
+  if (!frames.length) return;
   following = false;
+  const taken = Number(scrubber.value);
   upTo(frames.length);
-  panels.fit();
-  show(Number(scrubber.value));
+  show(Math.min(taken, frames.length - 1));
+  if (ended) state.textContent = ended;
 });
 
 const start = async () => {
@@ -132,9 +137,16 @@ const start = async () => {
   shown = -1;
   following = true;
   ended = null;
+  opened = false;
+  scrubber.max = "0";
   state.textContent = "Running.";
   try {
     const answer = await fetch(`run?${asked}`, { signal });
+    if (answer.status === 503) {
+      // Those before it are about to stop.
+      later = setTimeout(start, 300);
+      return;
+    }
     if (!answer.ok) {
       state.textContent = `Refused: ${(await answer.text()).trim()}`;
       return;
@@ -162,7 +174,10 @@ const take = ({ words, frame, end, error }) => {
     ended = error;
     state.textContent = `Refused: ${error}`;
   }
-  if (end) ended = `${end.finished ? "Done" : "Ended early"}: ${end.ending}, ${end.steps} steps, ${end.evaluations} gradients. ${end.warnings.join(" ")}`;
+  if (end) {
+    ended = `${end.finished ? "Done" : "Ended early"}: ${end.ending}, ${end.steps} steps, ${end.evaluations} gradients. ${end.warnings.join(" ")}`;
+    if (!following) state.textContent = ended;
+  }
 };
 
 let later = null;
@@ -173,6 +188,8 @@ const changed = () => {
   later = setTimeout(() => {
     if (form.checkValidity()) start();
     else {
+      abort?.abort();
+      following = false;
       const wrong = fields.find((field) => !field.checkValidity());
       state.textContent = `${wrong.name} = ${wrong.value || "nothing"}; allowed: numbers from ${wrong.min} to ${wrong.max}`;
     }
