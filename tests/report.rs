@@ -476,6 +476,13 @@ fn a_cell_of_the_sweep_opens_its_run() {
     let strip = browser.text("[...document.querySelectorAll('.hypothesis')].find((one) => one.textContent.includes('≻ 0')).textContent");
     assert!(strip.contains("fails at"), "{strip}");
 
+    // A negative eigenvalue is one, and not something below a floor.
+    browser.value("document.querySelector('.now-values').open = true");
+    slide(&mut browser, 0);
+    let eigenvalue =
+        browser.text("[...document.querySelector('.now-table tbody tr').cells].at(-1).textContent");
+    assert!(eigenvalue.parse::<f64>().is_ok_and(|value| value < 0.0), "{eigenvalue}");
+
     // And back, as from any link.
     browser.value("history.back()");
     browser.value("new Promise((done) => setTimeout(done, 100))");

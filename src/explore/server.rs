@@ -179,7 +179,8 @@ async fn run(State(shared): State<Arc<Shared>>, Query(given): Given) -> Response
     };
     let (sender, receiver) = mpsc::channel::<String>(WAITING_LINES);
     std::thread::spawn(move || {
-        let is_old = || at_work.0.last.load(Ordering::SeqCst) != number;
+        // A stiff run may have no new line to send for long: it is asked here whether anybody listens.
+        let is_old = || at_work.0.last.load(Ordering::SeqCst) != number || sender.is_closed();
         stream(&choices, &is_old, &|line| sender.blocking_send(line).is_ok());
     });
     let lines = ReceiverStream::new(receiver).map(Ok::<String, Infallible>);

@@ -675,7 +675,7 @@ class Panels {
   table(frame) {
     const names = [...this.named("sigma_"), ...this.named("eig_x")];
     // Nothing below its floor is a value.
-    const text = (name, value) => (value < this.floor(name, frame) ? `< ${short(this.floor(name, frame), 2)}` : short(value, 5));
+    const text = (name, value) => (value < (this.floor(name, frame) ?? -Infinity) ? `< ${short(this.floor(name, frame), 2)}` : short(value, 5));
     const rows = names.map((name) => [...this.row(name, frame)].map((value) => text(name, value)));
     const longest = Math.max(0, ...rows.map((row) => row.length));
     const head = names.map((name) => `<th scope="col">${escape(this.words[`title ${name}`] ?? this.words[name])}</th>`);
