@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running server.
@@ -38,14 +38,24 @@ impl Server {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
-    /// Status and body of an answer to a request in these words.
-    fn ask(&self, request: &str) -> (u16, String) {
+    /// A connection on which this has been said.
+    fn say(&self, words: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(words.as_bytes()).unwrap();
+        stream
+    }
+
+    /// All of an answer to a request in these words.
+    fn answer(&self, request: &str) -> String {
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer).into_owned();
+        self.say(request).read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Status and body of an answer to a request in these words.
+    fn ask(&self, request: &str) -> (u16, String) {
+        let answer = self.answer(request);
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
@@ -111,6 +121,9 @@ fn only_a_page_of_its_own_is_answered_and_only_within_bounds() {
         "Origin: http://127.0.0.1:1\r\n",
         "Sec-Fetch-Site: cross-site\r\n",
         "Sec-Fetch-Site: same-site\r\n",
+        // Not only the first of several counts.
+        &format!("Origin: http://127.0.0.1:{port}\r\nOrigin: http://evil.example\r\n"),
+        "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n",
     ] {
         assert_eq!(server.get("/run?dim=2", wrong).0, 403, "{wrong}");
     }
@@ -133,7 +146,106 @@ fn only_a_page_of_its_own_is_answered_and_only_within_bounds() {
         );
         assert_eq!(server.ask(&request).0, 405, "{method}");
     }
+    let twice = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Mode: cors\r\n";
+    assert_eq!(server.get("/", twice).0, 403);
+    let twice = format!("Origin: http://127.0.0.1:{port}\r\nOrigin: http://localhost:{port}\r\n");
+    assert_eq!(server.get("/experiment.toml", &twice).0, 200);
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn every_answer_forbids_frames_guesses_and_copies() {
+    let server = Server::start();
+    let port = server.port;
+    let request = |method: &str, path: &str, host: &str| {
+        let end = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+        server.answer(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{end}")).to_lowercase()
+    };
+    let own = format!("127.0.0.1:{port}");
+    let long = format!("/run?loss={}", "x".repeat(2000));
+    for (status, answer) in [
+        (200, request("GET", "/", &own)),
+        (400, request("GET", "/run?dim=1", &own)),
+        (403, request("GET", "/", "evil.example")),
+        (404, request("GET", "/etc/passwd", &own)),
+        (405, request("POST", "/run", &own)),
+        (414, request("GET", &long, &own)),
+    ] {
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{status}: {answer}");
+        let head = answer.split("\r\n\r\n").next().unwrap();
+        for header in [
+            "content-security-policy: frame-ancestors 'none'",
+            "x-frame-options: deny",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+            "cross-origin-resource-policy: same-origin",
+        ] {
+            assert!(head.contains(header), "{status} lacks {header}: {head}");
+        }
+    }
+}
+
+#[test]
+fn connections_that_never_finish_their_request_are_closed_and_others_answered() {
+    let server = Server::start();
+    // More than there are places.
+    let half: Vec<TcpStream> = (0..80).map(|_| server.say("GET / HTTP/1.1\r\nHost: 127.0.0.1")).collect();
+    let start = Instant::now();
+    assert_eq!(server.get("/", "").0, 200);
+    for mut stream in half {
+        let mut said = Vec::new();
+        // Either an answer that says that this took too long, or none.
+        let _ = stream.read_to_end(&mut said);
+        assert!(!String::from_utf8_lossy(&said).contains("200 OK"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+}
+
+#[test]
+fn runs_whose_readers_never_read_leave_their_places_to_newer_ones() {
+    let server = Server::start();
+    let port = server.port;
+    // More than the system keeps for a reader that does not read.
+    let run = |seed: u32| {
+        let query = format!("dim=32&depth=6&dynamics=gd&samples=8&steps=2000&seed={seed}");
+        server.say(&format!("GET /run?{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"))
+    };
+    let mut unread = Vec::new();
+    for seed in 0..8 {
+        // A browser asks again where there is no place yet.
+        let start = Instant::now();
+        loop {
+            let mut stream = run(seed);
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            unread.push(stream);
+            if &status == b"HTTP/1.1 200" {
+                break;
+            }
+            assert_eq!(&status, b"HTTP/1.1 503");
+            assert!(start.elapsed() < Duration::from_secs(20), "no place for run {seed}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        // So long that it waits for its reader.
+        std::thread::sleep(Duration::from_millis(700));
+    }
+}
+
+#[test]
+fn a_run_that_another_one_ends_says_so() {
+    let server = Server::start();
+    let long = "/run?dim=32&dynamics=flow&samples=2048&time_end=1000&depth=6";
+    let last = std::thread::scope(|scope| {
+        let first = scope.spawn(|| server.get(long, "").1);
+        std::thread::sleep(Duration::from_millis(500));
+        let newer = server.get("/run?dim=2", "").1;
+        assert!(newer.contains("time reached"), "{newer}");
+        first.join().unwrap()
+    });
+    let last: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    let ending = last["end"]["ending"].as_str().unwrap();
+    assert!(ending.contains("another run has begun"), "{last}");
 }
 
 #[test]
@@ -236,14 +348,59 @@ fn the_page_shows_the_run_keeps_its_setting_in_the_address_and_follows_the_slide
     browser.value("(() => { const dim = document.querySelector('[name=dim]'); dim.value = 99; dim.dispatchEvent(new Event('input')); })()");
     browser.value("new Promise((done) => setTimeout(done, 400))");
     let state = browser.text("document.querySelector('.state').textContent");
-    assert!(state.contains("dim = 99; allowed: numbers from 2 to 32"), "{state}");
+    assert!(state.contains("dimension d = 99; allowed: whole numbers from 2 to 32"), "{state}");
+    // Nor by asking again; what is seen is of the setting before, and dimmed.
+    let outdated = "document.querySelector('.live-run').classList.contains('outdated')";
+    browser.value("document.querySelector('.again').click()");
+    let state = browser.text("document.querySelector('.state').textContent");
+    assert!(state.contains("dimension d = 99; allowed") && state.contains("dimmed"), "{state}");
+    assert_eq!(browser.value(outdated), json!(true));
     browser.value("(() => { const dim = document.querySelector('[name=dim]'); dim.value = 4; dim.dispatchEvent(new Event('input')); })()");
+    browser.value("new Promise((done) => setTimeout(done, 400))");
+    assert_eq!(browser.value(done), json!(true));
+    assert_eq!(browser.value(outdated), json!(false));
 
     // A setting that cannot be says why, in the words of the program.
     browser.value("(() => { const loss = document.querySelector('[name=loss]'); loss.value = 'infonce-cosine'; loss.dispatchEvent(new Event('change')); })()");
     browser.value("new Promise((done) => setTimeout(done, 400))");
     let state = browser.text("document.querySelector('.state').textContent");
     assert!(state.starts_with("Refused: ") && state.contains("cosine"), "{state}");
+    assert_eq!(browser.value(outdated), json!(true));
+
+    // One press of an arrow key is one layer.
+    browser.value("document.querySelector('.choice input[aria-label^=\"layers\"]').focus()");
+    browser.press("ArrowRight");
+    assert_eq!(browser.text("document.querySelector('[name=depth]').value"), "3");
+
+    // What the address says in a way that is not understood is told, and left as at first.
+    let odd = "?loss=evil&variance=abc&seed=1e3&dim=99&colour=red&depth=3&depth=4&time_end=2";
+    browser.open(&format!("{}{odd}", server.address()));
+    assert_eq!(browser.value(done), json!(true));
+    let fields = "['loss', 'variance', 'seed', 'dim', 'depth', 'time_end'].map((name) => document.querySelector(`[name=${name}]`).value).join(' ')";
+    assert_eq!(browser.text(fields), "infonce-euclidean 1.5 20 16 3 2");
+    let told = browser.text("document.querySelector('.not-understood').textContent");
+    for part in [
+        "loss = evil, allowed: infonce-euclidean, infonce-dot",
+        "k = abc, allowed: numbers from 0 to 10",
+        "seed = 1e3, allowed: whole numbers",
+        "dimension d = 99, allowed: whole numbers from 2 to 32",
+        "there is no colour",
+        "layers L is given twice",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    browser.open(&format!("{}?depth=3", server.address()));
+    assert_eq!(browser.text("document.querySelector('.not-understood').textContent"), "");
+
+    // The time slider grows with a run that is not followed.
+    browser.open(&format!("{}?dynamics=sgd&steps=20000&dim=8", server.address()));
+    let more = "new Promise((done) => { const slider = document.querySelector('.slider'); const look = () => Number(slider.max) >= 2 ? done(true) : setTimeout(look, 5); look(); })";
+    assert_eq!(browser.value(more), json!(true));
+    browser.value("(() => { const slider = document.querySelector('.slider'); slider.value = 1; slider.dispatchEvent(new Event('input')); })()");
+    assert_eq!(browser.value(done), json!(true));
+    browser.value("new Promise((done) => setTimeout(done, 200))");
+    assert!(browser.value("Number(document.querySelector('.slider').max)").as_f64() > Some(100.0));
+    assert_eq!(browser.text("document.querySelector('.slider').value"), "1");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     let own = server.address();
     assert!(browser.requests.iter().all(|request| request.starts_with(&own)), "{:?}", browser.requests);

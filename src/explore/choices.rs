@@ -47,7 +47,8 @@ const ON_SAMPLES: &[(&str, &[&str])] = &[("dynamics", &["flow", "gd", "sgd"])];
 const IN_STEPS: &[(&str, &[&str])] = &[("dynamics", &["gd", "sgd"])];
 const IN_TIME: &[(&str, &[&str])] = &[("dynamics", &["population", "flow"])];
 
-/// Everything that can be set, in the order of the page. The bounds keep a run to seconds, or to a minute at their ends.
+/// Everything that can be set, in the order of the page. The bounds keep runs to seconds as
+/// a rule; a run that takes longer than a minute is stopped.
 pub const CHOICES: &[Choice] = &[
     Choice {
         name: "dynamics",
@@ -197,7 +198,7 @@ impl Choices {
                 return Err(format!("there is no `{}`; allowed: {}", shortened(name), names.join(", ")));
             };
             if seen.contains(&choice.name) {
-                return Err(format!("{name} is given twice"));
+                return Err(format!("{} is given twice", choice.label));
             }
             seen.push(choice.name);
             choices.0.insert(choice.name, choice.checked(value)?);
@@ -274,7 +275,7 @@ impl Choices {
 impl Choice {
     /// The value as it is kept.
     fn checked(&self, value: &str) -> Result<String, String> {
-        let wrong = || format!("{} = {}; allowed: {}", self.name, shortened(value), self.allowed());
+        let wrong = || format!("{} = {}; allowed: {}", self.label, shortened(value), self.allowed());
         match self.values {
             Values::OneOf(words) => words.iter().find(|word| **word == value).map(ToString::to_string),
             Values::Integer { min, max, .. } => value
@@ -286,7 +287,8 @@ impl Choice {
                 .parse()
                 .ok()
                 .filter(|number| (min..=max).contains(number))
-                .map(|number: f64| format!("{number:?}")),
+                // There is no negative zero on the page.
+                .map(|number: f64| format!("{:?}", number + 0.0)),
         }
         .ok_or_else(wrong)
     }
@@ -360,6 +362,15 @@ mod tests {
     }
 
     #[test]
+    fn zero_has_no_sign() {
+        for zero in ["0", "-0", "-0.0", "-0e5"] {
+            let toml = Choices::of(&given(&[("variance", zero)])).unwrap().to_toml();
+            assert!(toml.contains("variance = 0.0,"), "{toml}");
+        }
+        assert!(Choices::of(&given(&[("variance", "-1e-9")])).is_err());
+    }
+
+    #[test]
     fn what_is_beyond_the_bounds_unknown_or_given_twice_is_refused() {
         for (pairs, part) in [
             (&[("samples", "2049")][..], "whole numbers from 8 to 2048"),
@@ -369,11 +380,14 @@ mod tests {
             (&[("variance", "-0.1")], "numbers from 0 to 10"),
             (&[("loss", "\" }\nseed = 1")], "allowed: infonce-euclidean"),
             (&[("file", "/etc/passwd")], "there is no `file`; allowed: dynamics"),
-            (&[("depth", "2"), ("depth", "3")], "depth is given twice"),
+            (&[("depth", "2"), ("depth", "3")], "layers L is given twice"),
         ] {
             let refused = Choices::of(&given(pairs)).unwrap_err();
             assert!(refused.contains(part), "{refused}");
         }
+        // Problems are told in the words of the page.
+        let refused = Choices::of(&given(&[("dim", "99")])).unwrap_err();
+        assert_eq!(refused, "dimension d = 99; allowed: whole numbers from 2 to 32");
         let long = "9".repeat(5000);
         assert!(Choices::of(&given(&[("depth", &long)])).unwrap_err().len() < 200);
     }

@@ -9,6 +9,7 @@ mod choices;
 mod frames;
 mod page;
 mod server;
+mod work;
 
 pub use choices::{CHOICES, Choice, Choices, Values};
 pub use server::serve;

@@ -31,6 +31,7 @@ pub(super) fn page(policy: &str) -> Markup {
                 label { input type="checkbox" class="fixed" checked; " axes for all times" }
             }
             p class="state" role="status" { "Starting." }
+            p class="not-understood warning" role="status" {}
             div class="panels" {
                 (panel("spectra", "Singular values", &spectra(Vec::new())))
                 (panel("eigenvalues", "Eigenvalues of X", &eigenvalues(Vec::new())))
@@ -50,25 +51,32 @@ pub(super) fn page(policy: &str) -> Markup {
 /// A slider with a field for the exact value, or a list to choose from.
 fn control(choice: &Choice) -> Markup {
     let only_with = choice.only_with.first().map(|(other, values)| format!("{other}={}", values.join("|")));
-    let (low, high, log, step) = match choice.values {
+    let (low, high, log, whole) = match choice.values {
         Values::OneOf(words) => {
             return html! {
                 label class="choice" data-only-with=[only_with] {
                     span { (choice.label) }
-                    select name=(choice.name) {
+                    select name=(choice.name) data-label=(choice.label) data-allowed=(choice.allowed()) {
                         @for word in words { option value=(word) selected[*word == choice.default] { (word) } }
                     }
                 }
             };
         }
-        Values::Integer { min, max, log } => (min.to_string(), max.to_string(), log, "1"),
-        Values::Number { min, max, log } => (min.to_string(), max.to_string(), log, "any"),
+        Values::Integer { min, max, log } => (min.to_string(), max.to_string(), log, true),
+        Values::Number { min, max, log } => (min.to_string(), max.to_string(), log, false),
+    };
+    // The places of a slider are whole numbers themselves, or many between the ends.
+    let (scale, first, last) = match (whole, log) {
+        (true, false) => ("whole", low.clone(), high.clone()),
+        (_, true) => ("log", "0".to_string(), POSITIONS.to_string()),
+        (false, false) => ("linear", "0".to_string(), POSITIONS.to_string()),
     };
     html! {
         div class="choice" data-only-with=[only_with] {
             label for={ "choice-" (choice.name) } { (choice.label) }
-            input type="range" min="0" max=(POSITIONS) value="0" data-log=(log) aria-label={ (choice.label) ", slider" };
-            input type="number" id={ "choice-" (choice.name) } name=(choice.name) min=(low) max=(high) step=(step) value=(choice.default) required;
+            input type="range" min=(first) max=(last) value=(first) step="1" data-scale=(scale) aria-label={ (choice.label) ", slider" };
+            input type="number" id={ "choice-" (choice.name) } name=(choice.name) data-label=(choice.label) data-allowed=(choice.allowed())
+                min=(low) max=(high) step=(if whole { "1" } else { "any" }) value=(choice.default) required;
         }
     }
 }

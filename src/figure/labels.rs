@@ -271,6 +271,9 @@ pub fn value_label(array: &str) -> String {
     if let Some(layers) = array.strip_prefix("alignment_score_") {
         return format!("alignment score of {}", pair(layers));
     }
+    if let Some(layers) = array.strip_prefix("alignment_resolved_") {
+        return format!("resolved directions of {}", pair(layers));
+    }
     match array {
         "eig_x" => "eigenvalue of X".to_string(),
         "view_distance" => "mean squared distance of views".to_string(),

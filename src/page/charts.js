@@ -560,6 +560,7 @@ class Panels {
     this.charts = Object.fromEntries($$("figure.chart.panel", element).map((panel) => [panel.dataset.panel, new Chart(panel, json(".settings", panel))]));
     this.alignment = $('[data-panel="alignment"]', element);
     this.now = 0;
+    [this.times, this.arrays] = [[], {}];
     const details = $(".now-values", element);
     // What is folded away need not move.
     $(".fixed", element).addEventListener("change", () => this.show(this.now));
@@ -626,6 +627,7 @@ class Panels {
 
   show(frame) {
     this.now = frame;
+    if (!this.times.length) return;
     const ranks = (names) =>
       names.map((name, k) => {
         const y = [...this.row(name, frame)];
@@ -654,7 +656,7 @@ class Panels {
   }
 
   align(frame) {
-    if (!this.alignment || this.alignment.hidden) return;
+    if (!this.alignment || this.alignment.hidden || !this.times.length) return;
     const name = $(".layers", this.alignment).value;
     const [rows, columns] = this.arrays[name][0];
     const values = this.row(name, frame);

@@ -8,12 +8,11 @@ use maud::{Markup, PreEscaped, html};
 
 /// An array in a legend whose title says the rest.
 pub fn in_legend(name: &str) -> String {
-    match name.strip_prefix("alignment_") {
-        Some(layers) => {
-            let (inner, outer) = layers.split_once('_').unwrap_or(("1", "2"));
+    match name.strip_prefix("alignment_").and_then(|layers| layers.split_once('_')) {
+        Some((inner, outer)) if !matches!(inner, "score" | "resolved") => {
             format!("layers {inner} and {outer}")
         }
-        None => value_label(name).replace("singular value of ", "").replace("effective rank of ", ""),
+        _ => value_label(name).replace("singular value of ", "").replace("effective rank of ", ""),
     }
 }
 
@@ -112,5 +111,18 @@ pub fn alignment(names: &[&str], (rows, columns): (usize, usize), values: &[f64]
             (colour_bar("|A|", (0.0, 1.0), Scale::Linear))
             p class="readout" role="status" { "Point at a cell." }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_alignment_itself_is_named_by_its_layers() {
+        assert_eq!(in_legend("alignment_1_2"), "layers 1 and 2");
+        assert_eq!(in_legend("alignment_w2_p1"), "layers w2 and p1");
+        assert_eq!(in_legend("alignment_score_1_2"), "alignment score of W₁ and W₂");
+        assert_eq!(in_legend("alignment_resolved_1_2"), "resolved directions of W₁ and W₂");
     }
 }
