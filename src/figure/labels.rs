@@ -1,5 +1,6 @@
 //! Words for what is swept and for what is measured, as short as legends and axes need them.
 
+use super::shades;
 use crate::experiment::{Assignment, Plan, ROOT, slug};
 use crate::settings::{Key, Kind, Settings, ValueType};
 use std::collections::BTreeSet;
@@ -10,9 +11,6 @@ const TELLING_KEYS: [&str; 2] = ["batch", "rate"];
 
 /// A number stands in a legend as it is written in the file, unless it is longer than this.
 const LONGEST_NUMBER: usize = 6;
-
-/// Shades that are at least so far apart are seen as two.
-const LEAST_SHADE: f64 = 0.02;
 
 /// Words for the swept values of an experiment, the same in legends, tables and file names.
 #[derive(Debug)]
@@ -52,24 +50,33 @@ impl<'a> Labels<'a> {
         }
     }
 
-    /// The shades of all cells where `keys` tell them apart, in their order: the same noise and the same depth have the same
-    /// colour in all figures, as far as a scale over what is usual tells the values apart; otherwise shades follow the order.
+    /// The shades of all cells where `keys` tell them apart, in their order: the same thing has the same colour in all figures
+    /// where [`Labels::fixed_shades`] has one for it; otherwise shades follow the order.
     pub(super) fn shades(&self, keys: &[&str]) -> Vec<f64> {
         let last = self.plans.len().saturating_sub(1).max(1) as f64;
-        let by_order = || (0..self.plans.len()).map(|index| index as f64 / last).collect();
-        let position = |plan: &&Plan| match keys {
-            ["augment.variance"] => raw(plan, keys[0])?.parse().ok().map(|k: f64| 0.5 * (1.0 + k.log10())),
-            ["encoder.widths"] if self.by_depth => Some((depth(plan) as f64).log2() / 3.0),
+        self.fixed_shades(keys)
+            .unwrap_or_else(|| (0..self.plans.len()).map(|index| index as f64 / last).collect())
+    }
+
+    /// The shades of noise, depth, samples and dynamics, which are those of all figures; none for other keys, and where they do
+    /// not tell these cells apart.
+    pub(super) fn fixed_shades(&self, keys: &[&str]) -> Option<Vec<f64>> {
+        let each = |shade: fn(&Plan) -> Option<f64>| self.plans.iter().map(|plan| shade(plan)).collect();
+        let shades: Option<Vec<f64>> = match keys {
+            ["augment.variance"] => each(|plan| number(plan, "augment.variance").map(shades::of_variance)),
+            ["encoder.widths"] if self.by_depth => each(|plan| Some(shades::of_depth(plan))),
+            ["data.samples"] => {
+                each(|plan| number(plan, "data.samples").map(|n| shades::of_samples(n as u64)))
+            }
+            // The number of samples may move together with the dynamics.
+            _ if keys.contains(&"dynamics")
+                && keys.iter().all(|key| matches!(*key, "dynamics" | "data.samples")) =>
+            {
+                Some(shades::of_dynamics(&self.plans))
+            }
             _ => None,
         };
-        let Some(positions) = self.plans.iter().map(position).collect::<Option<Vec<f64>>>() else {
-            return by_order();
-        };
-        let shades: Vec<f64> = positions.iter().map(|position| position.clamp(0.0, 1.0)).collect();
-        let mut sorted = shades.clone();
-        sorted.sort_by(f64::total_cmp);
-        let apart = sorted.windows(2).all(|pair| pair[1] - pair[0] >= LEAST_SHADE);
-        if apart { shades } else { by_order() }
+        shades.filter(|shades| shades::apart(shades))
     }
 
     /// The values of these keys as part of a file's name, each after a dash.
@@ -156,7 +163,9 @@ impl<'a> Labels<'a> {
                     "temperature" => "τ",
                     name => name,
                 };
-                words += &format!("\u{a0}{}={text}", symbol.replace('_', "\u{a0}"));
+                // A legend breaks before a second key, and not inside of one.
+                let space = if words == kind { '\u{a0}' } else { ' ' };
+                words += &format!("{space}{}={text}", symbol.replace('_', "\u{a0}"));
                 alike.retain(|peer| text_of(peer, key).as_ref() == Some(&text));
             }
         }
@@ -189,6 +198,10 @@ fn text_of(table: &Settings, key: &Key) -> Option<String> {
 
 fn raw(plan: &Plan, key: &str) -> Option<String> {
     plan.assignments.iter().find(|a| &*a.key == key).map(|a| a.value.to_string())
+}
+
+fn number(plan: &Plan, key: &str) -> Option<f64> {
+    raw(plan, key)?.parse().ok()
 }
 
 /// The swept keys of a cell.
@@ -326,6 +339,23 @@ observe  = { times = { kind = "linear", every = 1 }, quantities = ["loss"] }
         let depths = shades("\"encoder.widths\" = [[2, 2], [2, 2, 2], [2, 2, 2, 2, 2, 2, 2, 2, 2]]");
         assert_eq!(depths, [0.0, 1.0 / 3.0, 1.0]);
         assert_eq!(shades("\"encoder.widths\" = [[2, 2, 2], [2, 2]]"), [1.0 / 3.0, 0.0]);
+        let samples = shades("\"data.samples\" = [512, 4, 2048]");
+        assert_eq!(samples[..2], [0.5, 0.0]);
+        assert_eq!(shades("\"data.samples\" = [64, 2048]")[1], samples[2]);
+    }
+
+    #[test]
+    fn dynamics_have_their_shades_also_where_samples_move_with_them_and_not_where_anything_else_does() {
+        let gd = |rate: f64| format!("{{ kind = \"gd\", rate = {rate:?}, steps = 1 }}");
+        let sgd = "{ kind = \"sgd\", rate = 0.1, steps = 1, batch = 4 }";
+        let zip = |first: &str, second: &str, more: &str| {
+            shades(&format!("zip = {{ dynamics = [{first}, {second}], {more} }}"))
+        };
+        let alone = shades(&format!("dynamics = [{}, {sgd}]", gd(0.1)));
+        let with_samples = zip(sgd, &gd(0.1), "\"data.samples\" = [8, 4]");
+        assert_eq!(with_samples, [alone[1], alone[0]]);
+        assert_ne!(alone, [0.0, 1.0]);
+        assert_eq!(zip(sgd, &gd(0.1), "\"augment.variance\" = [0.5, 1.0]"), [0.0, 1.0]);
     }
 
     #[test]
@@ -334,7 +364,8 @@ observe  = { times = { kind = "linear", every = 1 }, quantities = ["loss"] }
             "\"augment.variance\" = [10.0, 20.0, 30.0]",
             "\"augment.variance\" = [1.0, 1.01, 1.02]",
             "\"augment.variance\" = [0.0, 0.01, 0.1]",
-            "\"data.samples\" = [4, 8, 16]",
+            "\"encoder.init.scale\" = [0.1, 1.0, 10.0]",
+            "\"data.samples\" = [10000, 10001, 10002]",
         ] {
             assert_eq!(shades(sweep), [0.0, 0.5, 1.0], "{sweep}");
         }

@@ -19,6 +19,7 @@ mod pdf;
 mod raster;
 mod references;
 mod scene;
+mod shades;
 #[cfg(test)]
 mod tests;
 mod vector;

@@ -2,6 +2,7 @@
 
 use super::drawings::{Cell, Figure, curve, drawing, scale};
 use super::labels::{Labels, axis_title, depth, short, swept_keys, value_label};
+use super::shades::apart;
 use crate::experiment::Experiment;
 use crate::record::{Chart, Direction, HeatMap, LineChart, Reference, Scale, Series, SeriesStyle};
 use crate::run::{Band, Shown, StoredRun, finding, recorded, shown_times};
@@ -112,7 +113,14 @@ impl<'a> Entry<'a> {
 
         let groups = grouped(&panel.cells, &keys);
         let count = groups.len() * (times.len() + usize::from(limit_apart));
-        let mut shades = (0..count).map(|k| k as f64 / count.saturating_sub(1).max(1) as f64);
+        let fixed = Labels::new(groups.iter().map(|group| group[0].plan).collect()).fixed_shades(&keys);
+        // Several times of one thing have no common shade.
+        let fixed = fixed.filter(|_| times.len() == 1);
+        let in_order = (0..count).map(|k| k as f64 / count.saturating_sub(1).max(1) as f64);
+        let mut shades = match &fixed {
+            Some(fixed) if !limit_apart => fixed.clone().into_iter(),
+            _ => in_order.collect::<Vec<_>>().into_iter(),
+        };
         let (mut series, mut predictions, mut limits) = (Vec::new(), Vec::new(), Vec::new());
         let mut floor: f64 = 0.0;
         for group in groups {
@@ -161,6 +169,13 @@ impl<'a> Entry<'a> {
         if keep_one_of_equal(&mut limits) && limit_apart {
             limits[0].label = LIMIT.to_string();
             limits[0].shade = 1.0;
+            // One limit leaves the scale to the series, as far as they leave its end to it.
+            let fixed = fixed.map(|fixed| [fixed, vec![1.0]].concat()).filter(|shades| apart(shades));
+            for list in [&mut series, &mut predictions] {
+                for (one, shade) in list.iter_mut().zip(fixed.iter().flatten()) {
+                    one.shade = *shade;
+                }
+            }
         }
         // The legend explains all predictions together only where none is named.
         if let (true, Some(theory)) = (limit_apart, predictions.first_mut()) {

@@ -536,3 +536,34 @@ fn predictions_that_all_series_share_are_one_line_and_others_stay() {
     let mut shorter = vec![line(&[1.0, 2.0]), line(&[1.0])];
     assert!(!super::parameters::keep_one_of_equal(&mut shorter));
 }
+
+#[test]
+fn series_of_the_same_noise_or_dynamics_have_the_same_shade_in_every_chart() {
+    let points = |sweep: &str, x: &str, more: &str| -> Vec<f64> {
+        let figure = format!("kind = \"against\", value = \"sigma_end_to_end\", x = \"{x}\"{more}");
+        let all = figures(sweep, &figure);
+        of(lines(&all[0]), SeriesStyle::Points).iter().map(|series| series.shade).collect()
+    };
+    let by_noise = |variances: &str| {
+        let sweep = format!("\"augment.variance\" = {variances}, \"data.samples\" = [8, 16]");
+        points(&sweep, "data.samples", "")
+    };
+    let few = by_noise("[1.0, 3.0]");
+    assert_eq!((few[0], by_noise("[0.5, 1.0, 3.0]")[1..].to_vec()), (0.5, few.clone()));
+    // What has no shade of its own is shaded in its order.
+    let scales = "\"encoder.init.std\" = [0.2, 0.5], \"data.samples\" = [8, 16]";
+    assert_eq!(points(scales, "data.samples", ""), [0.0, 1.0]);
+
+    let sgd = "{ kind = \"sgd\", rate = 0.1, steps = 100, batch = 16 }";
+    let gd = "{ kind = \"gd\", rate = 0.1, steps = 100 }";
+    let by_dynamics = |list: &str, more: &str| {
+        points(&format!("dynamics = [{list}], {VARIANCES}"), "augment.variance", more)
+    };
+    let three = by_dynamics(&format!("{FLOW}, {gd}, {sgd}"), "");
+    assert_eq!(by_dynamics(&format!("{sgd}, {FLOW}"), ""), [three[2], three[0]]);
+    // Beside one limit of all, which is at the end of the scale, they keep them.
+    let beside = ", theory = \"sigma_w1\", limit = \"pca_variances\"";
+    assert_eq!(by_dynamics(&format!("{sgd}, {FLOW}"), beside), [three[2], three[0]]);
+    // Several times of each are told apart by their order alone.
+    assert_eq!(by_dynamics(&format!("{sgd}, {FLOW}"), ", at = [1.0, 10.0]")[3], 1.0);
+}
