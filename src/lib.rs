@@ -24,6 +24,7 @@
 //! | 5 | `experiment` | experiment files to validated plans, and these to objects |
 //! | 6 | `run` | drives dynamics, schedules cells, keeps results |
 //! | 7 | `claim` | the paper's statements on trial: hypotheses, checks, negative controls, verdicts |
+//! | 7 | `resnet` | the same questions asked of a real network, with the feature `resnet`, or `cuda` on a GPU |
 //! | 8 | `figure` | draws what is recorded; computes nothing |
 //! | 9 | `page` | the parts of pages for a browser: charts, heat maps, and the script that moves them |
 //! | 10 | `report` | results as one page |
@@ -72,6 +73,8 @@ pub mod page;
 pub mod real;
 pub mod record;
 pub mod report;
+#[cfg(feature = "resnet")]
+pub mod resnet;
 pub mod run;
 pub mod seed;
 pub mod settings;

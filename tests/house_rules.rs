@@ -24,6 +24,7 @@ const RANKS: &[(&str, u32)] = &[
     ("experiment", 5),
     ("run", 6),
     ("claim", 7),
+    ("resnet", 7),
     ("figure", 8),
     ("page", 9),
     ("report", 10),

@@ -2,6 +2,7 @@
 
 use super::alignment::{distance, imbalance_error, vectors_error};
 use super::case::Run;
+use crate::experiment::Subject;
 use crate::matrix::{Matrix, spectral_norm};
 
 /// What a record says of a hypothesis at one of its times.
@@ -94,6 +95,9 @@ pub struct Strip {
 /// The hypotheses that the record of `run` can tell of: the paper's are about linear layers without biases, and those about two
 /// layers about two. Cost: at worst a decomposition of a d x d matrix a time, where alignment and imbalance were recorded.
 pub fn strips(run: &Run) -> Vec<Strip> {
+    if run.plan.subject == Subject::RealNetwork {
+        return Vec::new();
+    }
     let encoder = run.plan.settings.table("encoder");
     let is_linear = encoder.kind() == "linear" && !encoder.flag("bias");
     let is_two = encoder.integers("widths").len() == 3 && encoder.table("projector").kind() == "none";

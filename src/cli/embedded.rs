@@ -33,6 +33,8 @@ const COPIES: &[(&str, &str)] = copies![
     "phase_depth_augmentation",
     "population_limit",
     "rank_law",
+    "resnet_mnist",
+    "resnet_shapes",
     "spectrum_of_data",
     "spectrum_of_data_mnist",
     "threshold",

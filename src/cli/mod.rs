@@ -8,6 +8,7 @@ mod list;
 mod progress;
 mod report;
 mod reproduce;
+mod resnet;
 mod run;
 mod status;
 mod submit;
@@ -37,6 +38,8 @@ enum Verb {
     Verify(Verify),
     /// Run an experiment file: every cell of its sweep, every repeat; what is there already stays
     Run(Run),
+    /// Run an experiment file about a real network, a ResNet on pictures (in a build with the feature `resnet`, or `cuda`)
+    Resnet(Resnet),
     /// Tell how the runs of a folder stand: done, running, failed and why, missing, time left
     Status(Status),
     /// Write the results of a folder to one file for other programs: trajectories, or a table of final values
@@ -132,6 +135,15 @@ struct Run {
     submit: Option<String>,
     #[command(flatten)]
     slurm: SlurmFlags,
+}
+
+#[derive(Debug, Args)]
+struct Resnet {
+    #[command(flatten)]
+    run: Run,
+    /// Where networks are trained: cpu, or cuda (in a build with the feature `cuda`)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu", "cuda"])]
+    device: String,
 }
 
 /// What a task asks of the cluster, where the table `slurm` of the experiment file does not say so or something else.
@@ -288,7 +300,8 @@ pub fn main() -> ExitCode {
     let status = match cli.verb {
         Verb::Reproduce(arguments) => reproduce::reproduce(&arguments),
         Verb::Verify(arguments) => verify::verify(&arguments),
-        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Run(arguments) => run::run(&arguments, "cpu"),
+        Verb::Resnet(arguments) => resnet::resnet(&arguments),
         Verb::Status(arguments) => status::status(&arguments),
         Verb::Export(arguments) => export::export(&arguments),
         Verb::Report(arguments) => report::report(&arguments),

@@ -59,8 +59,11 @@ impl Progress {
                 self.aside(|| eprintln!("{}: {message}", name(plan)));
                 return;
             }
-            Event::Running { plan, time, wall_seconds } => {
-                let line = format!("{}: at t = {time:.4e} after {wall_seconds:.0} s", name(plan));
+            Event::Running { plan, time, wall_seconds, details } => {
+                let mut line = format!("{}: at t = {time:.4e} after {wall_seconds:.0} s", name(plan));
+                if !details.is_empty() {
+                    line += &format!(", {details}");
+                }
                 match &self.bar {
                     Some(bar) => bar.set_message(line),
                     None => eprintln!("{line}"),

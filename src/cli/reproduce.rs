@@ -78,7 +78,7 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         }
     };
     let jobs = arguments.parallel.jobs();
-    let results = run_missing(&work, jobs, false, &done);
+    let results = run_missing(&work, (jobs, "cpu"), false, &done);
     if interrupted() {
         eprintln!("{KEPT}");
         return INTERRUPTED;

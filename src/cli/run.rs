@@ -1,13 +1,14 @@
 //! `contraflow run FILE`: every cell of an experiment file.
 
 use super::progress::Progress;
+use super::resnet::engine;
 use super::submit::submit;
 use super::terminal;
 use super::verify::check_claims;
 use super::{DONE, FAILED, INTERRUPTED, Run, Shard, counted, duration, interrupted, print_line, refuse};
 use crate::experiment::Experiment;
 use crate::files::FileError;
-use crate::run::{self, CellSummary, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
+use crate::run::{self, CellSummary, Engine, Estimate, Event, PlannedRuns, State, Store, Tally, Task};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -15,7 +16,8 @@ use std::sync::Mutex;
 /// What an interrupted call says.
 pub(super) const KEPT: &str = "interrupted; finished runs are kept, and the same command does the others";
 
-pub(super) fn run(arguments: &Run) -> u8 {
+/// `device` is where real networks are trained.
+pub(super) fn run(arguments: &Run, device: &str) -> u8 {
     let read = if arguments.yes || arguments.dry_run { Experiment::read_large } else { Experiment::read };
     let mut experiment = match read(&arguments.file, &arguments.overrides) {
         Ok(experiment) => experiment,
@@ -51,7 +53,7 @@ pub(super) fn run(arguments: &Run) -> u8 {
         );
     }
     let work = [Work { experiment: &experiment, store: &store, planned: Some(&planned) }];
-    let results = run_missing(&work, arguments.parallel.jobs(), arguments.retry, &|_, _| ());
+    let results = run_missing(&work, (arguments.parallel.jobs(), device), arguments.retry, &|_, _| ());
     let tally = match &results[0] {
         Ok(tally) => tally,
         Err(status) => return *status,
@@ -265,17 +267,26 @@ pub(super) struct Work<'a> {
 /// not be run; `done` is told the same by the thread that finished it, as soon as it is known.
 pub(super) fn run_missing(
     work: &[Work<'_>],
-    jobs: usize,
+    (jobs, device): (usize, &str),
     retry: bool,
     done: &(dyn Fn(usize, &Progress) + Sync),
 ) -> Vec<Result<Tally, u8>> {
     let mut indices = Vec::new();
     let mut tasks = Vec::new();
     let mut results = vec![Ok(Tally::default()); work.len()];
-    for (index, Work { experiment, store, planned }) in work.iter().enumerate() {
+    let engines: Vec<Result<Box<dyn Engine>, u8>> =
+        work.iter().map(|work| engine(work.experiment, device)).collect();
+    for (index, (Work { experiment, store, planned }, engine)) in work.iter().zip(&engines).enumerate() {
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(status) => {
+                results[index] = Err(*status);
+                continue;
+            }
+        };
         let task = match experiment.check_files() {
             Ok(()) => {
-                let task = Task::new(experiment, store, retry);
+                let task = Task::new(experiment, store, retry).map(|task| task.with_engine(engine.as_ref()));
                 let task = task
                     .and_then(|task| planned.map_or(Ok(()), |all| store.write_planned(all)).map(|()| task));
                 task.map_err(|error| {

@@ -55,7 +55,7 @@ fn judge(claims: &[Claim], level: Level, records: &Path, arguments: &Verify) -> 
         .map(|(index, (experiment, store))| Work { experiment, store, planned: planned.get(index) })
         .collect();
     let evidence = Evidence::new(&work);
-    let results = run_missing(&work, jobs, false, &|index, _: &Progress| evidence.load(index));
+    let results = run_missing(&work, (jobs, "cpu"), false, &|index, _: &Progress| evidence.load(index));
     if interrupted() {
         eprintln!("interrupted; nothing was judged");
         return Err(INTERRUPTED);

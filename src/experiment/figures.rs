@@ -43,11 +43,35 @@ const RECORDED_BY: &[(&str, &str)] = &[
     ("separable", "separability"),
     ("margin_lower", "separability"),
     ("margin_upper", "separability"),
+    ("sigma_gradient_*", "network"),
+    ("eig_x_pairs", "network"),
+    ("theory_rank_pairs", "network"),
+    ("probe_accuracy", "network"),
+    ("probe_accuracy_first", "network"),
+    ("neighbour_accuracy", "network"),
 ];
+
+/// Whether the name can be that of a file.
+pub(super) fn check_name(figure: &Settings) -> Result<(), Problem> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match figure.optional_text("name") {
+        Some(name) if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) => {
+            let message = format!(
+                "name = \"{name}\" must consist of letters, digits, - _ and . and not start with a dot"
+            );
+            Err(figure.problem("name", message))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Checks a figure of the kind against, map or over-time. `swept` are the swept keys with the values of one cell, and
 /// `quantities` what is observed.
-pub(super) fn check(figure: &Settings, swept: &[Assignment], quantities: &[String]) -> Result<(), Problem> {
+pub(super) fn check(
+    figure: &Settings,
+    swept: &[Assignment],
+    quantities: &[impl AsRef<str>],
+) -> Result<(), Problem> {
     let shape = check_array(figure, "value", quantities)?;
     let others: &[&str] = match figure.kind() {
         "against" => &["theory", "limit"],
@@ -132,7 +156,7 @@ fn check_map(figure: &Settings, swept: &[Assignment]) -> Result<(), Problem> {
 pub(super) fn check_array(
     figure: &Settings,
     key: &str,
-    quantities: &[String],
+    quantities: &[impl AsRef<str>],
 ) -> Result<&'static str, Problem> {
     let name = figure.text(key);
     let Some((pattern, shape, _)) = declared_array(name) else {
@@ -145,7 +169,9 @@ pub(super) fn check_array(
         });
     };
     let quantity = RECORDED_BY.iter().find(|(array, _)| array == pattern).map(|(_, quantity)| *quantity);
-    if let Some(quantity) = quantity.filter(|quantity| quantities.iter().all(|given| given != quantity)) {
+    if let Some(quantity) =
+        quantity.filter(|quantity| quantities.iter().all(|given| given.as_ref() != *quantity))
+    {
         let message = format!("{key} = \"{name}\" needs \"{quantity}\" among observe.quantities");
         return Err(figure.problem(key, message));
     }

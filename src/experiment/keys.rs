@@ -1,5 +1,6 @@
 //! The keys of an experiment file. Kinds are declared where their concept lives; this is how they fit together.
 
+use super::network;
 use super::slurm::SLURM;
 use crate::settings::{Constant, Key, Kind, Presence, ValueType};
 use crate::{augment, data, encoder, loss, observe};
@@ -459,44 +460,77 @@ pub const FIGURES: &[Kind] = &[
     },
 ];
 
-/// The keys of an experiment file.
+const EXPERIMENT_TITLE: Key = Key {
+    name: "title",
+    value: ValueType::Text,
+    presence: Presence::Optional,
+    about: "What the experiment shows",
+};
+
+const CLAIMS: Key = Key {
+    name: "claims",
+    value: ValueType::Texts,
+    presence: Presence::Optional,
+    about: "Claims that the experiment is evidence for",
+};
+
+const SEED: Key = Key {
+    name: "seed",
+    value: ValueType::Integer { min: 0, max: u64::MAX >> 1 },
+    presence: Presence::Required,
+    about: "Root of all random streams",
+};
+
+const REPEATS: Key = Key {
+    name: "repeats",
+    value: ValueType::Integer { min: 1, max: 100_000 },
+    presence: Presence::Default(Constant::Integer(1)),
+    about: "Independent repeats of every cell",
+};
+
+const FIRST_REPEAT: Key = Key {
+    name: "first_repeat",
+    value: ValueType::Integer { min: 0, max: 1_000_000_000 },
+    presence: Presence::Default(Constant::Integer(0)),
+    about: "Index of the first repeat, so that a plan can name one of many",
+};
+
+const REPRODUCE: Key = Key {
+    name: "reproduce",
+    value: ValueType::Flag,
+    presence: Presence::Default(Constant::Flag(false)),
+    about: "Whether the experiment is part of `contraflow reproduce`",
+};
+
+const SWEEP: Key = Key {
+    name: "sweep",
+    value: ValueType::Sweep,
+    presence: Presence::Optional,
+    about: "Maps key paths to lists or ranges; several keys make a grid, those in its table zip move together",
+};
+
+const FIGURE: Key = Key {
+    name: "figure",
+    value: ValueType::OneOrMoreOf(FIGURES),
+    presence: Presence::Optional,
+    about: "What to draw",
+};
+
+const SLURM_REQUEST: Key = Key {
+    name: "slurm",
+    value: ValueType::Keys(SLURM),
+    presence: Presence::Optional,
+    about: "What a task asks of a Slurm cluster, for `contraflow run --submit slurm`",
+};
+
+/// The keys of an experiment file about linear networks and their like.
 pub const ROOT: &[Key] = &[
-    Key {
-        name: "title",
-        value: ValueType::Text,
-        presence: Presence::Optional,
-        about: "What the experiment shows",
-    },
-    Key {
-        name: "claims",
-        value: ValueType::Texts,
-        presence: Presence::Optional,
-        about: "Claims that the experiment is evidence for",
-    },
-    Key {
-        name: "seed",
-        value: ValueType::Integer { min: 0, max: u64::MAX >> 1 },
-        presence: Presence::Required,
-        about: "Root of all random streams",
-    },
-    Key {
-        name: "repeats",
-        value: ValueType::Integer { min: 1, max: 100_000 },
-        presence: Presence::Default(Constant::Integer(1)),
-        about: "Independent repeats of every cell",
-    },
-    Key {
-        name: "first_repeat",
-        value: ValueType::Integer { min: 0, max: 1_000_000_000 },
-        presence: Presence::Default(Constant::Integer(0)),
-        about: "Index of the first repeat, so that a plan can name one of many",
-    },
-    Key {
-        name: "reproduce",
-        value: ValueType::Flag,
-        presence: Presence::Default(Constant::Flag(false)),
-        about: "Whether the experiment is part of `contraflow reproduce`",
-    },
+    EXPERIMENT_TITLE,
+    CLAIMS,
+    SEED,
+    REPEATS,
+    FIRST_REPEAT,
+    REPRODUCE,
     Key {
         name: "data",
         value: ValueType::OneOf(data::KINDS),
@@ -552,22 +586,27 @@ pub const ROOT: &[Key] = &[
         presence: Presence::Required,
         about: "What is recorded, and when",
     },
-    Key {
-        name: "sweep",
-        value: ValueType::Sweep,
-        presence: Presence::Optional,
-        about: "Maps key paths to lists or ranges; several keys make a grid, those in its table zip move together",
-    },
-    Key {
-        name: "figure",
-        value: ValueType::OneOrMoreOf(FIGURES),
-        presence: Presence::Optional,
-        about: "What to draw",
-    },
-    Key {
-        name: "slurm",
-        value: ValueType::Keys(SLURM),
-        presence: Presence::Optional,
-        about: "What a task asks of a Slurm cluster, for `contraflow run --submit slurm`",
-    },
+    SWEEP,
+    FIGURE,
+    SLURM_REQUEST,
+];
+
+/// The keys of an experiment file about a real network.
+pub const NETWORK_ROOT: &[Key] = &[
+    EXPERIMENT_TITLE,
+    CLAIMS,
+    SEED,
+    REPEATS,
+    FIRST_REPEAT,
+    REPRODUCE,
+    network::DATA,
+    network::VIEW,
+    network::NETWORK,
+    network::METHOD,
+    network::LOSS,
+    network::TRAINING,
+    network::OBSERVE,
+    SWEEP,
+    FIGURE,
+    SLURM_REQUEST,
 ];

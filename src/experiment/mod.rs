@@ -2,11 +2,16 @@
 
 mod figures;
 mod keys;
+mod network;
+mod pictures;
 mod plan;
 mod slurm;
 
-pub use keys::{DYNAMICS, FIGURES, ROOT, TIMES};
+pub use keys::{DYNAMICS, FIGURES, NETWORK_ROOT, ROOT, TIMES};
+pub use network::{METHODS, NETWORKS, OPTIMISERS, PROJECTORS, representation_dim};
+pub use pictures::{PICTURES, VIEWS};
 pub use plan::{
-    Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Origin, Plan, Prepared, Source, slug,
+    Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Origin, Plan, Prepared, Source,
+    Subject, slug,
 };
 pub use slurm::{SlurmRequest, slurm_word};

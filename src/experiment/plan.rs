@@ -1,7 +1,8 @@
 //! One plan a cell and repeat: everything that defines a run, checked before anything runs.
 
 use super::figures;
-use super::keys::ROOT;
+use super::keys::{NETWORK_ROOT, ROOT};
+use super::network;
 use super::slurm::SlurmRequest;
 use crate::augment::Augmentation;
 use crate::data::Dataset;
@@ -12,7 +13,7 @@ use crate::loss::{Loss, Reduction};
 use crate::observe::Quantity;
 use crate::seed::Seed;
 pub use crate::settings::Assignment;
-use crate::settings::{CELL_LIMIT, Document, Problem, Settings, UTMOST_CELL_LIMIT, beyond};
+use crate::settings::{CELL_LIMIT, Document, Key, Problem, Settings, UTMOST_CELL_LIMIT, beyond};
 use crate::theory::{Population, ViewCovariances};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -28,14 +29,40 @@ const DEFAULT_MAX_STEPS: u64 = 1_000_000;
 /// tells apart what is cut off.
 const LONGEST_NAME: usize = 180;
 
-/// The sections of a plan on which its numbers depend.
-const NUMERIC_SECTIONS: [&str; 6] = ["data", "augment", "encoder", "loss", "dynamics", "observe"];
+/// What an experiment is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Linear networks and their like, on vectors.
+    Layers,
+    /// A ResNet, on pictures: the file has a table `network`.
+    RealNetwork,
+}
+
+impl Subject {
+    /// The keys of its experiment files.
+    fn root(self) -> &'static [Key] {
+        match self {
+            Subject::Layers => ROOT,
+            Subject::RealNetwork => NETWORK_ROOT,
+        }
+    }
+
+    /// The sections of a plan on which its numbers depend.
+    fn numeric_sections(self) -> &'static [&'static str] {
+        match self {
+            Subject::Layers => &["data", "augment", "encoder", "loss", "dynamics", "observe"],
+            Subject::RealNetwork => &["data", "views", "network", "method", "loss", "training", "observe"],
+        }
+    }
+}
 
 /// An experiment file, expanded and checked.
 #[derive(Debug)]
 pub struct Experiment {
     /// The file's name without directory and extension.
     pub name: String,
+    /// What it is about.
+    pub subject: Subject,
     /// The title, or the name where there is none.
     pub title: String,
     /// Whether it is part of `contraflow reproduce`.
@@ -68,6 +95,8 @@ pub struct Origin {
 /// One run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What it is about.
+    pub subject: Subject,
     /// The swept values of this cell.
     pub assignments: Vec<Assignment>,
     /// Index of the cell in the sweep.
@@ -219,12 +248,13 @@ impl Experiment {
     ) -> Result<Experiment, Problem> {
         let (text, file) = document.text();
         let origin = Origin { file: file.to_string(), text: text.to_string(), overrides: overrides.to_vec() };
+        let subject = if document.has("network") { Subject::RealNetwork } else { Subject::Layers };
         for text in overrides {
-            document.set(ROOT, text)?;
+            document.set(subject.root(), text)?;
         }
         let mut plans = Vec::new();
         let mut head = None;
-        let cells = document.resolve(ROOT, limit)?;
+        let cells = document.resolve(subject.root(), limit)?;
         if let Some(first) = cells.first() {
             let runs = cells.len().saturating_mul(first.settings.integer("repeats"));
             if runs > limit {
@@ -235,8 +265,13 @@ impl Experiment {
             }
         }
         for (index, cell) in cells.into_iter().enumerate() {
-            check(&cell.settings)?;
-            check_figures(&cell.settings, &cell.assignments)?;
+            match subject {
+                Subject::Layers => {
+                    check(&cell.settings)?;
+                    check_figures(&cell.settings, &cell.assignments)?;
+                }
+                Subject::RealNetwork => network::check(&cell.settings, &cell.assignments)?,
+            }
             let head = head.get_or_insert_with(|| cell.settings.clone());
             let (first, repeats) = (cell.settings.integer_u64("first_repeat"), head.integer_u64("repeats"));
             // A plan is one run; figures over a sweep would have nothing to stand on in its file, and no machine changes it.
@@ -244,6 +279,7 @@ impl Experiment {
             for repeat in first..first + repeats {
                 let settings = alone.with_integer("repeats", 1).with_integer("first_repeat", repeat);
                 plans.push(Plan {
+                    subject,
                     assignments: cell.assignments.clone(),
                     cell: index,
                     seed: Seed { seed: settings.integer_u64("seed"), repeat },
@@ -255,6 +291,7 @@ impl Experiment {
         let head = head.ok_or_else(|| Problem::new("the sweep has no cells"))?;
         let mut experiment = Experiment {
             name: name.to_string(),
+            subject,
             title: head.optional_text("title").unwrap_or(name).to_string(),
             reproduce: head.flag("reproduce"),
             claims: head.optional_texts("claims").unwrap_or_default().to_vec(),
@@ -287,8 +324,7 @@ impl Experiment {
 
     /// The input files that are named and not there.
     pub fn missing_files(&self) -> Vec<PathBuf> {
-        let mut missing: Vec<PathBuf> =
-            self.plans.iter().flat_map(|plan| input_files(&plan.settings)).collect();
+        let mut missing: Vec<PathBuf> = self.plans.iter().flat_map(Plan::input_files).collect();
         missing.retain(|path| !path.exists());
         missing.sort();
         missing.dedup();
@@ -298,8 +334,8 @@ impl Experiment {
     /// Reads every input file that the plans name, once, so that a bad one is refused before anything runs.
     pub fn check_files(&self) -> Result<(), Problem> {
         let mut seen = HashSet::new();
-        for plan in &self.plans {
-            if input_files(&plan.settings).is_empty() {
+        for plan in self.plans.iter().filter(|plan| plan.subject == Subject::Layers) {
+            if plan.input_files().is_empty() {
                 continue;
             }
             let key: String =
@@ -321,24 +357,6 @@ pub fn slug(value: &str) -> String {
 
 fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned())
-}
-
-/// The files that a table or one of its tables names.
-fn input_files(settings: &Settings) -> Vec<PathBuf> {
-    let data = settings.table("data");
-    let mut tables = vec![data, settings.table("augment"), settings.table("encoder").table("init")];
-    if data.kind() != "file" {
-        tables.push(data.table("covariance"));
-    }
-    let projector = settings.table("encoder").table("projector");
-    if projector.kind() == "trainable" {
-        tables.push(projector.table("init"));
-    }
-    tables
-        .into_iter()
-        .filter(|table| matches!(table.kind(), "file" | "full"))
-        .map(|t| t.path("path").to_path_buf())
-        .collect()
 }
 
 /// Checksums of input files, each read once.
@@ -411,10 +429,38 @@ impl Plan {
         name
     }
 
-    /// About how many bytes the run's results take on disk.
+    /// The files that its tables name.
+    fn input_files(&self) -> Vec<PathBuf> {
+        if self.subject == Subject::RealNetwork {
+            let (data, network) = (self.settings.table("data"), self.settings.table("network"));
+            let data = (data.kind() != "shapes").then(|| data.path("path").to_path_buf());
+            return data.into_iter().chain(network.optional_path("weights").map(Path::to_path_buf)).collect();
+        }
+        let settings = &self.settings;
+        let data = settings.table("data");
+        let mut tables = vec![data, settings.table("augment"), settings.table("encoder").table("init")];
+        if data.kind() != "file" {
+            tables.push(data.table("covariance"));
+        }
+        let projector = settings.table("encoder").table("projector");
+        if projector.kind() == "trainable" {
+            tables.push(projector.table("init"));
+        }
+        tables
+            .into_iter()
+            .filter(|table| matches!(table.kind(), "file" | "full"))
+            .map(|t| t.path("path").to_path_buf())
+            .collect()
+    }
+
+    /// About how many bytes the run's results take on disk; of a real network, its weights and little else.
     pub fn result_bytes(&self) -> f64 {
         /// Plan, outcome and headers of arrays.
         const BESIDE: f64 = 8192.0;
+        if self.subject == Subject::RealNetwork {
+            let weights = network::weights(self.settings.table("network"));
+            return 4.0 * weights + BESIDE;
+        }
         let widths = all_widths(self.settings.table("encoder"));
         let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
         recorded_bytes(&self.settings).1 + 8.0 * weights as f64 + BESIDE
@@ -422,7 +468,7 @@ impl Plan {
 
     fn compute_hash(&self, checksums: &mut Checksums) -> String {
         let mut text = format!("engine {ENGINE_REVISION}\nseed {} {}\n", self.seed.seed, self.seed.repeat);
-        for section in NUMERIC_SECTIONS {
+        for section in self.subject.numeric_sections() {
             // A file counts by what it holds, not by where it lies.
             let table =
                 self.settings.table(section).with_paths(&mut |path| PathBuf::from(checksums.of(path)));
@@ -773,15 +819,7 @@ fn check_figures(settings: &Settings, swept: &[Assignment]) -> Result<(), Proble
     let encoder = settings.table("encoder");
     let depth = encoder.integers("widths").len() - 1;
     for figure in settings.tables("figure") {
-        if let Some(name) = figure.optional_text("name") {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-                let message = format!(
-                    "name = \"{name}\" must consist of letters, digits, - _ and . and not start with a dot"
-                );
-                return Err(figure.problem("name", message));
-            }
-        }
+        figures::check_name(figure)?;
         if matches!(figure.kind(), "against" | "map" | "over-time") {
             figures::check(figure, swept, quantities)?;
             continue;

@@ -2,7 +2,7 @@
 
 use super::labels::{Labels, depth, label, layer_name, short, swept_keys, value_label};
 use super::parameters;
-use crate::experiment::{Dynamics, Experiment, Plan, slug};
+use crate::experiment::{Dynamics, Experiment, Plan, Subject, slug};
 use crate::files::sha256_hex;
 use crate::loss::Loss;
 use crate::record::{Chart, Drawing, HeatMap, LineChart, PageWidth, Scale, Series, SeriesStyle};
@@ -296,7 +296,10 @@ fn setting(cells: &[&Cell<'_>], along: &[&str]) -> String {
     let phrases: Vec<[String; 5]> = cells.iter().map(|cell| phrases(cell.plan)).collect();
     let Some(first) = phrases.first() else { return String::new() };
     let names = ["loss", "noise", "network", "data", "dynamics"];
-    let sections = ["loss", "augment", "encoder", "data", "dynamics"];
+    let sections = match cells[0].plan.subject {
+        Subject::Layers => ["loss", "augment", "encoder", "data", "dynamics"],
+        Subject::RealNetwork => ["loss", "views", "network", "data", "training"],
+    };
     let merged = names.iter().zip(sections).enumerate().map(|(k, (name, section))| {
         if phrases.iter().all(|phrases| phrases[k] == first[k]) {
             return first[k].clone();
@@ -319,6 +322,9 @@ fn setting(cells: &[&Cell<'_>], along: &[&str]) -> String {
 }
 
 fn phrases(plan: &Plan) -> [String; 5] {
+    if plan.subject == Subject::RealNetwork {
+        return phrases_of_network(plan);
+    }
     let (loss, reduction) = plan.loss();
     let loss = match loss {
         Loss::Euclidean(_) => "InfoNCE, Euclidean (Eq. 2)".to_string(),
@@ -384,4 +390,29 @@ fn phrases(plan: &Plan) -> [String; 5] {
         }
     };
     [format!("{loss}, {reduction}"), sides, network, samples, dynamics]
+}
+
+fn phrases_of_network(plan: &Plan) -> [String; 5] {
+    let table = |name: &str| plan.settings.table(name);
+    let (data, network, training) = (table("data"), table("network"), table("training"));
+    let noise = table("views").number("noise_variance");
+    let views = match noise {
+        0.0 => "random views".to_string(),
+        noise => format!("random views with noise of variance {}", short(noise)),
+    };
+    let network = match network.kind() {
+        kind @ ("resnet-8" | "resnet-20") => format!("{kind} of width {}", network.integer("width")),
+        kind => kind.to_string(),
+    };
+    let images = data.optional_integer("images").map(|images| format!("{images} ")).unwrap_or_default();
+    let optimiser = training.table("optimiser");
+    let training = format!(
+        "{} epochs of {} with rate {}, batch {}",
+        training.integer("epochs"),
+        optimiser.kind(),
+        short(optimiser.number("rate")),
+        training.integer("batch")
+    );
+    let loss = format!("InfoNCE, cosine (τ = {})", table("loss").number("temperature"));
+    [loss, views, network, format!("{images}pictures ({})", data.kind()), training]
 }

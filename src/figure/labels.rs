@@ -1,7 +1,7 @@
 //! Words for what is swept and for what is measured, as short as legends and axes need them.
 
 use super::shades;
-use crate::experiment::{Assignment, Plan, ROOT, slug};
+use crate::experiment::{Assignment, NETWORK_ROOT, Plan, ROOT, Subject, slug};
 use crate::settings::{Key, Kind, Settings, ValueType};
 use std::collections::BTreeSet;
 
@@ -115,7 +115,10 @@ impl<'a> Labels<'a> {
         if key == "encoder.widths" && self.by_depth {
             return Some(depth(plan).to_string());
         }
-        if key == "data.samples" && plan.settings.table("dynamics").kind() == "population" {
+        if key == "data.samples"
+            && plan.subject == Subject::Layers
+            && plan.settings.table("dynamics").kind() == "population"
+        {
             return None;
         }
         if let Some(kinds) = kinds(key) {
@@ -175,7 +178,9 @@ impl<'a> Labels<'a> {
 
 /// The kinds of a table of the file.
 fn kinds(key: &str) -> Option<&'static [Kind]> {
-    ROOT.iter().find(|declared| declared.name == key).and_then(|declared| match declared.value {
+    let roots = ROOT.iter().chain(NETWORK_ROOT);
+    // Kinds of data and of loss stand in both, and those of linear networks are meant: the others have no telling keys.
+    roots.filter(|declared| declared.name == key).find_map(|declared| match declared.value {
         ValueType::OneOf(kinds) => Some(kinds),
         _ => None,
     })
@@ -192,6 +197,7 @@ fn text_of(table: &Settings, key: &Key) -> Option<String> {
             let text = |values: &[f64]| values.iter().copied().map(short).collect::<Vec<_>>().join("\u{a0}");
             table.optional_numbers(key.name).map(text)
         }
+        ValueType::OneOf(_) => table.optional_table(key.name).map(|table| table.kind().to_string()),
         _ => None,
     }
 }
@@ -218,6 +224,9 @@ pub(super) fn label(plan: &Plan) -> String {
 /// Whether depth alone tells the widths of the cells apart: all layers of all cells are equally wide, and no two lists
 /// of widths equally long.
 fn depth_tells(plans: &[&Plan]) -> bool {
+    if plans.iter().any(|plan| plan.subject == Subject::RealNetwork) {
+        return false;
+    }
     let widths: BTreeSet<&[usize]> =
         plans.iter().map(|plan| plan.settings.table("encoder").integers("widths")).collect();
     let first = widths.first().and_then(|widths| widths.first());

@@ -75,6 +75,9 @@ const REDUCTION: Key = Key {
     about: "mean: per sample, so that time does not depend on N; sum: as Eq. 2 is printed",
 };
 
+/// The loss that real networks are trained with.
+pub const COSINE: Kind = infonce_cosine::KIND;
+
 /// The kinds of loss that an experiment file can name.
 pub const KINDS: &[Kind] = &[infonce_euclidean::KIND, infonce_dot::KIND, infonce_cosine::KIND];
 

@@ -82,6 +82,26 @@ pub fn product(out: &mut [f64], destination: Destination, scale: f64, a: View<'_
     }
 }
 
+/// In single precision and row by row: out (m x n) becomes lhs (m x k) times rhs, or grows by it where `is_added`; rhs is k x n, or n x k
+/// where `is_transposed`. One thread. Panics where the lengths do not agree.
+pub fn product_of_rows(
+    out: &mut [f32],
+    is_added: bool,
+    lhs: &[f32],
+    (rhs, is_transposed): (&[f32], bool),
+    (m, k, n): (usize, usize, usize),
+) {
+    let out = faer::MatMut::from_row_major_slice_mut(out, m, n);
+    let lhs = faer::MatRef::from_row_major_slice(lhs, m, k);
+    let rhs = if is_transposed {
+        faer::MatRef::from_row_major_slice(rhs, n, k).transpose()
+    } else {
+        faer::MatRef::from_row_major_slice(rhs, k, n)
+    };
+    let accumulate = if is_added { faer::Accum::Add } else { faer::Accum::Replace };
+    faer::linalg::matmul::matmul(out, accumulate, lhs, rhs, 1.0f32, faer::Par::Seq);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::hard_cases::gaussian;

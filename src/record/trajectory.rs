@@ -157,6 +157,34 @@ pub const ARRAYS: &[(&str, &str, &str)] = &[
     ),
     ("margin_lower", "scalar", "lower bound of the batch's largest margin over M of unit trace"),
     ("margin_upper", "scalar", "upper bound of it"),
+    (
+        "sigma_gradient_*",
+        "T x rank",
+        "of a real network, singular values of the gradient of the loss at the representation, a row a picture, or at what enters the last \
+         residual block, a row a pixel; descending",
+    ),
+    (
+        "eig_x_pairs",
+        "T x d",
+        "of a real network, eigenvalues of 2 Cov(r) - E (r' - r)(r' - r)ᵀ over representations of augmented pairs, ascending: X a sample \
+         for a linear map of r that is still small",
+    ),
+    (
+        "theory_rank_pairs",
+        "T",
+        "of a real network, number of positive ones among them: the rank that linear theory predicts under Eq. 2",
+    ),
+    (
+        "probe_accuracy",
+        "T",
+        "of a real network, part of the test pictures that a linear classifier on representations gets right",
+    ),
+    (
+        "probe_accuracy_first",
+        "T x probes",
+        "the same on the first coordinates alone, as many as `observe.first` says",
+    ),
+    ("neighbour_accuracy", "T", "the same of the nearest neighbours among the training pictures"),
     ("pca_directions", "d x k", "principal directions of a file's samples, one a column"),
     ("pca_variances", "k", "variance along each direction"),
     ("pca_retained", "scalar", "part of the variance that the directions hold"),

@@ -1,6 +1,6 @@
 //! How long a plan may take, as far as it can be told beforehand.
 
-use crate::experiment::{Dynamics, Flow, Plan};
+use crate::experiment::{Dynamics, Flow, Plan, Subject};
 
 /// Evaluations of the gradient that a flow takes a layer and a factor e of training time. Those of the figures take between
 /// half of it and three times as much; a stiff one takes many more.
@@ -15,6 +15,10 @@ const EVALUATION: f64 = 1e5;
 /// A rough number of multiplications, by which the longest plans are run first. It is good for an order and for nothing else:
 /// results do not depend on it.
 pub fn cost(plan: &Plan) -> f64 {
+    if plan.subject == Subject::RealNetwork {
+        // Of one file as a rule, whose runs differ by little else.
+        return plan.settings.table("training").integer("epochs") as f64;
+    }
     let data = plan.settings.table("data");
     // A file has a number of samples that its plan does not say.
     let samples = if data.kind() == "file" { 1024 } else { data.integer("samples") };

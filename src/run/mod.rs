@@ -23,12 +23,12 @@ pub use export::{ExportFormat, Exported, ExportedTable, export};
 pub use finding::{figure_array, finding, spectrum_name};
 pub use hold::Holder;
 pub use overview::{Estimate, Overview, PlannedRuns};
-pub use schedule::{Event, Tally, Task, run, run_all};
+pub use schedule::{Conduct, Engine, Event, Layers, Tally, Task, run, run_all};
 pub use shown::{Shown, recorded, shown_times};
 pub use simulate::{Pause, Simulation, simulate, simulate_from};
 pub use slurm::SlurmError;
 pub use statistics::Band;
-pub use store::{State, Store, StoredRun};
+pub use store::{Completed, State, Store, StoredRun};
 pub use submission::{QueuedJob, SlurmJob, Submission, SubmitError, names_in};
 pub use summary::{CellSummary, cell_summaries, write_tables};
 

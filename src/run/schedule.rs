@@ -4,12 +4,14 @@ use super::checkpoint::RunCheckpoint;
 use super::cost::cost;
 use super::hold::{HEARTBEAT, Holds, WORKING};
 use super::simulate::{Pause, simulate_from};
-use super::store::{State, Store};
+use super::store::{Completed, State, Store};
 use crate::experiment::{Experiment, Plan};
 use crate::files::{self, FileError};
 use crate::record::Ending;
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,6 +49,8 @@ pub enum Event<'a> {
         time: f64,
         /// How long it has taken.
         wall_seconds: f64,
+        /// What else its engine says; may be empty.
+        details: String,
     },
     /// A plan's results are in the store.
     Done {
@@ -94,8 +98,8 @@ impl Tally {
 }
 
 /// An experiment, the store that keeps its results, and what of it is still to be run.
-#[derive(Debug)]
 pub struct Task<'a> {
+    engine: &'a dyn Engine,
     experiment: &'a Experiment,
     store: &'a Store,
     waiting: Vec<&'a Plan>,
@@ -105,13 +109,25 @@ pub struct Task<'a> {
     retry: bool,
 }
 
+impl fmt::Debug for Task<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("store", self.store).field("tally", &self.tally).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Task<'a> {
+    /// The same, run by another engine than that of linear networks.
+    pub fn with_engine(mut self, engine: &'a dyn Engine) -> Task<'a> {
+        self.engine = engine;
+        self
+    }
+
     /// Looks at what `store` holds, and makes its folder where there is none; with `retry`, failed plans are to run again.
     /// Cost: reads all files of the store.
     pub fn new(experiment: &'a Experiment, store: &'a Store, retry: bool) -> Result<Task<'a>, FileError> {
         store.create()?;
         let (waiting, damage, unreadable, tally) = (Vec::new(), Vec::new(), Vec::new(), Tally::default());
-        let mut task = Task { experiment, store, waiting, damage, unreadable, tally, retry };
+        let mut task = Task { engine: &Layers, experiment, store, waiting, damage, unreadable, tally, retry };
         for plan in &experiment.plans {
             match store.state(plan) {
                 State::Finished => task.tally.present += 1,
@@ -367,7 +383,7 @@ impl<'a> Share<'a> {
                 report(Event::Broken { plan, message });
                 End::Failed
             }
-            _ => run_plan(plan, self.task.store, interrupted, report)?,
+            _ => run_plan(plan, self.task.store, self.task.engine, interrupted, report)?,
         };
         self.unflushed.store(true, Ordering::Relaxed);
         drop(held);
@@ -452,76 +468,153 @@ enum End {
     Interrupted,
 }
 
+/// What runs plans of one kind.
+pub trait Engine: Sync {
+    /// Runs a plan from its start, or from the checkpoint that an interrupted run has left; an error says why that was not possible.
+    fn run(&self, plan: &Plan, conduct: &Conduct<'_>) -> Result<Completed, String>;
+}
+
+/// The engine of linear networks and their like.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers;
+
+impl Engine for Layers {
+    fn run(&self, plan: &Plan, conduct: &Conduct<'_>) -> Result<Completed, String> {
+        let checkpoint = conduct
+            .resume(|path| RunCheckpoint::read(path, plan), |checkpoint| checkpoint.standing.progress());
+        let watch = |time: f64| conduct.watch(time);
+        let mut keep = |checkpoint: &RunCheckpoint| {
+            conduct.keep(|path, seconds| checkpoint.write(path, plan, seconds));
+        };
+        let prepared = plan.prepare().map_err(|problem| problem.to_string())?;
+        Completed::of(simulate_from(checkpoint, plan, prepared, &watch, &mut keep))
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// How a run is watched, and where it keeps what it needs to go on after an interruption.
+pub struct Conduct<'a> {
+    plan: &'a Plan,
+    checkpoint: PathBuf,
+    start: Instant,
+    /// Seconds that the run had taken before an interruption.
+    earlier: Cell<f64>,
+    /// When a checkpoint was written last.
+    kept: Cell<Instant>,
+    reports: Cell<u64>,
+    interrupted: &'a (dyn Fn() -> bool + Sync),
+    report: &'a dyn Fn(Event<'_>),
+}
+
+impl Conduct<'_> {
+    /// Seconds that the run has taken, also before an interruption.
+    pub fn elapsed(&self) -> f64 {
+        self.earlier.get() + self.start.elapsed().as_secs_f64()
+    }
+
+    /// Says something that changes nothing in the results.
+    pub fn note(&self, message: String) {
+        (self.report)(Event::Note { plan: self.plan, message });
+    }
+
+    /// What `read` finds in the checkpoint, with the seconds that it took; `progress` says how far that is.
+    pub fn resume<T>(
+        &self,
+        read: impl FnOnce(&Path) -> Result<(T, f64), FileError>,
+        progress: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        match read(&self.checkpoint) {
+            Ok((checkpoint, seconds)) => {
+                self.earlier.set(seconds);
+                self.note(format!("goes on from {}", progress(&checkpoint)));
+                Some(checkpoint)
+            }
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => None,
+            Err(error) => {
+                self.note(format!("begins anew: {error}"));
+                None
+            }
+        }
+    }
+
+    /// To be asked after every step, with the training time that it has reached.
+    pub fn watch(&self, time: f64) -> Pause {
+        self.watch_telling(time, &String::new)
+    }
+
+    /// The same; `details` says more where the time has come for a report.
+    pub fn watch_telling(&self, time: f64, details: &dyn Fn() -> String) -> Pause {
+        let wall_seconds = self.start.elapsed().as_secs_f64();
+        if wall_seconds >= SECONDS_BETWEEN_REPORTS * (self.reports.get() + 1) as f64 {
+            self.reports.set(self.reports.get() + 1);
+            (self.report)(Event::Running {
+                plan: self.plan,
+                time,
+                wall_seconds: self.elapsed(),
+                details: details(),
+            });
+        }
+        let unkept = self.kept.get().elapsed().as_secs_f64();
+        match (self.interrupted)() {
+            true => Pause::Stop,
+            false if unkept >= SECONDS_BETWEEN_CHECKPOINTS => Pause::Keep,
+            false => Pause::GoOn,
+        }
+    }
+
+    /// Writes a checkpoint by `write`, which is given its path and the seconds so far, where enough was done since the last one.
+    pub fn keep(&self, write: impl FnOnce(&Path, f64) -> Result<(), FileError>) {
+        if self.kept.get().elapsed().as_secs_f64() >= SECONDS_WORTH_KEEPING {
+            // The run itself can go on without.
+            if let Err(error) = write(&self.checkpoint, self.elapsed()) {
+                self.note(format!("no checkpoint: {error}"));
+            }
+            self.kept.set(Instant::now());
+        }
+    }
+}
+
 /// Runs and stores one plan; an error where the store cannot be written.
 fn run_plan(
     plan: &Plan,
     store: &Store,
+    engine: &dyn Engine,
     interrupted: &(dyn Fn() -> bool + Sync),
     report: &dyn Fn(Event<'_>),
 ) -> Result<End, FileError> {
     let start = Instant::now();
-    let path = store.checkpoint(plan);
-    let (checkpoint, earlier) = match RunCheckpoint::read(&path, plan) {
-        Ok((checkpoint, seconds)) => {
-            let message = format!("goes on from {}", checkpoint.standing.progress());
-            report(Event::Note { plan, message });
-            (Some(checkpoint), seconds)
-        }
-        Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => (None, 0.0),
-        Err(error) => {
-            report(Event::Note { plan, message: format!("begins anew: {error}") });
-            (None, 0.0)
-        }
+    let conduct = Conduct {
+        plan,
+        checkpoint: store.checkpoint(plan),
+        start,
+        earlier: Cell::new(0.0),
+        kept: Cell::new(start),
+        reports: Cell::new(0),
+        interrupted,
+        report,
     };
-    let elapsed = || earlier + start.elapsed().as_secs_f64();
-    let kept = Cell::new(start);
-    let simulated = catch_unwind(AssertUnwindSafe(|| {
-        let reports = Cell::new(0u64);
-        let watch = |time: f64| {
-            let wall_seconds = start.elapsed().as_secs_f64();
-            if wall_seconds >= SECONDS_BETWEEN_REPORTS * (reports.get() + 1) as f64 {
-                reports.set(reports.get() + 1);
-                report(Event::Running { plan, time, wall_seconds: elapsed() });
-            }
-            let unkept = kept.get().elapsed().as_secs_f64();
-            match interrupted() {
-                true => Pause::Stop,
-                false if unkept >= SECONDS_BETWEEN_CHECKPOINTS => Pause::Keep,
-                false => Pause::GoOn,
-            }
-        };
-        let mut keep = |checkpoint: &RunCheckpoint| {
-            if kept.get().elapsed().as_secs_f64() >= SECONDS_WORTH_KEEPING {
-                // The run itself can go on without.
-                if let Err(error) = checkpoint.write(&path, plan, elapsed()) {
-                    report(Event::Note { plan, message: format!("no checkpoint: {error}") });
-                }
-                kept.set(Instant::now());
-            }
-        };
-        plan.prepare().map(|prepared| simulate_from(checkpoint, plan, prepared, &watch, &mut keep))
-    }));
+    let completed = catch_unwind(AssertUnwindSafe(|| engine.run(plan, &conduct)));
     let failed = |message: String| {
-        store.save_failure(plan, &message, elapsed())?;
+        store.save_failure(plan, &message, conduct.elapsed())?;
         report(Event::Broken { plan, message });
         Ok(End::Failed)
     };
-    let simulation = match simulated {
-        Ok(Ok(simulation)) => simulation,
-        Ok(Err(problem)) => return failed(problem.to_string()),
+    let completed = match completed {
+        Ok(Ok(completed)) => completed,
+        Ok(Err(message)) => return failed(message),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
             return failed(format!("internal error: {}", text.unwrap_or_default()));
         }
     };
-    if let Ending::Interrupted { .. } = simulation.ending {
+    if let Ending::Interrupted { .. } = completed.ending {
         return Ok(End::Interrupted);
     }
-    let wall_seconds = elapsed();
-    store.save(plan, &simulation, wall_seconds)?;
-    let finished = simulation.ending.is_finished();
-    let (ending, warnings) = (simulation.ending, simulation.warnings);
+    let wall_seconds = conduct.elapsed();
+    store.save_completed(plan, &completed, wall_seconds)?;
+    let finished = completed.ending.is_finished();
+    let (ending, warnings) = (completed.ending, completed.warnings);
     report(Event::Done { plan, ending, wall_seconds, warnings });
     Ok(if finished { End::Finished } else { End::Failed })
 }

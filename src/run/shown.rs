@@ -1,7 +1,7 @@
 //! Which numbers of a record a figure over parameters or over time shows.
 
 use super::store::StoredRun;
-use crate::experiment::{Dynamics, Plan};
+use crate::experiment::{Dynamics, Plan, Subject};
 use crate::record::{declared_array, follows_time};
 use crate::settings::Settings;
 
@@ -98,9 +98,13 @@ pub fn recorded(run: &StoredRun, plan: &Plan, at: Option<f64>) -> Result<usize, 
     let times = run.times();
     let last = times.len().checked_sub(1).ok_or("no time is recorded")?;
     let Some(at) = at else { return Ok(last) };
-    let step = match plan.dynamics() {
-        Dynamics::Gd { rate, .. } | Dynamics::Sgd { rate, .. } => rate,
-        _ => 0.0,
+    let step = match plan.subject {
+        // Its time counts epochs.
+        Subject::RealNetwork => 0.0,
+        Subject::Layers => match plan.dynamics() {
+            Dynamics::Gd { rate, .. } | Dynamics::Sgd { rate, .. } => rate,
+            _ => 0.0,
+        },
     };
     let slack = step.max(at.abs()) * SAME_TIME + step;
     let distance = |index: &usize| (times[*index] - at).abs();

@@ -4,7 +4,7 @@ use super::hold;
 use super::simulate::Simulation;
 use crate::experiment::{ENGINE_REVISION, Plan};
 use crate::files::{self, Array, FileError, NpzArray};
-use crate::record::{Ending, Trajectory, declared_array, follows_time};
+use crate::record::{Effort, Ending, Trajectory, declared_array, follows_time};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,6 +69,30 @@ impl Flaw {
         match self {
             Flaw::Damaged(message) | Flaw::Unreadable(message) => message,
         }
+    }
+}
+
+/// What is kept of a run that has ended.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// What was measured.
+    pub trajectory: Trajectory,
+    /// Why the run ended.
+    pub ending: Ending,
+    /// What it cost.
+    pub effort: Effort,
+    /// What the reader of the results should know.
+    pub warnings: Vec<String>,
+    /// The file that holds the final weights: its name and its bytes.
+    pub state: Option<(&'static str, Vec<u8>)>,
+}
+
+impl Completed {
+    /// What is kept of a simulation.
+    pub fn of(simulation: Simulation) -> Result<Completed, FileError> {
+        let state = simulation.ending.is_finished().then(|| state_bytes(&simulation)).transpose()?;
+        let Simulation { trajectory, ending, effort, warnings, .. } = simulation;
+        Ok(Completed { trajectory, ending, effort, warnings, state: state.map(|bytes| (STATE, bytes)) })
     }
 }
 
@@ -255,14 +279,19 @@ impl Store {
         found
     }
 
+    /// As [`Store::save_completed`], of a simulation.
+    pub fn save(&self, plan: &Plan, simulation: Simulation, wall_seconds: f64) -> Result<(), FileError> {
+        self.save_completed(plan, &Completed::of(simulation)?, wall_seconds)
+    }
+
     /// Writes a run's results under a temporary name and renames them. They are not flushed to disk, which takes as long as a
     /// short run: see [`files::flush_file_system`]. After a power failure the checksums tell what is lost, and it is done again.
-    pub fn save(&self, plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Result<(), FileError> {
-        let mut arrays = vec![(RECORD, record_bytes(&simulation.trajectory)?)];
-        if simulation.ending.is_finished() {
-            arrays.push((STATE, state_bytes(simulation)?));
+    pub fn save_completed(&self, plan: &Plan, run: &Completed, wall_seconds: f64) -> Result<(), FileError> {
+        let mut arrays = vec![(RECORD, record_bytes(&run.trajectory)?)];
+        if run.ending.is_finished() {
+            arrays.extend(run.state.iter().map(|(name, bytes)| (*name, bytes.clone())));
         }
-        self.put(plan, arrays, outcome(plan, simulation, wall_seconds))
+        self.put(plan, arrays, outcome(plan, run, wall_seconds))
     }
 
     /// Keeps that a plan could not be run, and why.
@@ -335,14 +364,14 @@ fn message_of(outcome: &Value) -> String {
     outcome["message"].as_str().unwrap_or("unknown").to_string()
 }
 
-fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Value {
-    let effort = simulation.effort;
+fn outcome(plan: &Plan, run: &Completed, wall_seconds: f64) -> Value {
+    let effort = run.effort;
     let mut outcome = described(plan, wall_seconds);
-    outcome["finished"] = json!(simulation.ending.is_finished());
-    outcome["ending"] = json!(simulation.ending.name());
-    outcome["message"] = json!(simulation.ending.to_string());
-    outcome["warnings"] = json!(simulation.warnings);
-    outcome["time"] = json!(simulation.trajectory.time.last());
+    outcome["finished"] = json!(run.ending.is_finished());
+    outcome["ending"] = json!(run.ending.name());
+    outcome["message"] = json!(run.ending.to_string());
+    outcome["warnings"] = json!(run.warnings);
+    outcome["time"] = json!(run.trajectory.time.last());
     outcome["effort"] = json!({
         "steps": effort.steps,
         "rejected": effort.rejected,
@@ -351,7 +380,7 @@ fn outcome(plan: &Plan, simulation: &Simulation, wall_seconds: f64) -> Value {
         "jacobians": effort.jacobians,
         "stiff_steps": effort.stiff_steps,
     });
-    if let Ending::NonFinite { step, .. } = simulation.ending {
+    if let Ending::NonFinite { step, .. } = run.ending {
         outcome["failed_step"] = json!(step);
     }
     outcome
@@ -427,7 +456,7 @@ mod tests {
         let experiment = Experiment::parse("test.toml", folder.path(), SMALL_EXPERIMENT, &[]).unwrap();
         let plan = &experiment.plans[0];
         for name in [PLAN, OUTCOME, RECORD, STATE] {
-            store.save(plan, &simulate(plan, plan.prepare().unwrap(), &|_| false), 0.0).unwrap();
+            store.save(plan, simulate(plan, plan.prepare().unwrap(), &|_| false), 0.0).unwrap();
             let path = store.directory(plan).join(name);
             fs::remove_file(&path).unwrap();
             assert!(matches!(store.state(plan), State::Damaged(_)), "{name} is missing");
@@ -457,7 +486,7 @@ mod tests {
         let experiment = Experiment::parse("test.toml", folder.path(), SMALL_EXPERIMENT, &[]).unwrap();
         let plan = &experiment.plans[0];
         assert_eq!(store.state(plan), State::Missing);
-        store.save(plan, &simulate(plan, plan.prepare().unwrap(), &|_| false), 0.0).unwrap();
+        store.save(plan, simulate(plan, plan.prepare().unwrap(), &|_| false), 0.0).unwrap();
         assert_eq!(store.state(plan), State::Finished);
         for name in [PLAN, OUTCOME, RECORD, STATE] {
             let path = store.directory(plan).join(name);

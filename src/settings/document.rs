@@ -93,6 +93,11 @@ impl Document {
         (&source.text, &source.name)
     }
 
+    /// Whether the root has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.root.iter().any(|entry| entry.key == key)
+    }
+
     /// Applies the text of one `--set`: a key path, `=`, and a TOML value. A word that is not TOML is taken as a
     /// string, so that `loss.kind=infonce-dot` needs no quotes. A key that is swept, alone or in a zip, is no
     /// longer swept when it is set; `sweep.KEY` and `sweep.zip.KEY` give it another list, in place of any other.

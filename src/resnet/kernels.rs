@@ -1,0 +1,468 @@
+//! The inner loops of BatchNorm and of the weights' gradient of a convolution: by operations on tensors where a GPU fuses them, and
+//! in loops of our own on the CPU, where broadcasting element by element takes ten times as long as the memory needs.
+
+use super::operations::EPSILON;
+use crate::matrix::product_of_rows;
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::{ActivationOps, ConvOptions, ModuleOps};
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
+use rayon::prelude::*;
+
+/// What BatchNorm leaves.
+pub struct Normalised<P> {
+    /// scale (x - μ) / √(σ² + ε) + shift, n x c x m.
+    pub out: P,
+    /// (x - μ) / √(σ² + ε), n x c x m.
+    pub normalised: P,
+    /// scale / √(σ² + ε), c.
+    pub factor: P,
+    /// μ, c.
+    pub mean: P,
+    /// σ², c.
+    pub variance: P,
+}
+
+type Float<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
+
+/// A backend with these loops.
+pub trait Kernels: Backend {
+    /// BatchNorm of x (n x c x m) over n and m.
+    fn normalise(x: Float<Self>, scale: Float<Self>, shift: Float<Self>) -> Normalised<Float<Self>> {
+        let x = tensor::<Self, 3>(x);
+        let [count, channels, length] = x.dims();
+        let share = 1.0 / (count * length) as f64;
+        let mean = channel_sum(x.clone()).mul_scalar(share);
+        let centred = x - mean.clone();
+        let variance = channel_sum(centred.clone() * centred.clone()).mul_scalar(share);
+        let deviation = variance.clone().add_scalar(EPSILON).sqrt();
+        let normalised = centred / deviation.clone();
+        let scale = tensor::<Self, 1>(scale).reshape([1, channels, 1]);
+        let out = normalised.clone() * scale.clone() + tensor::<Self, 1>(shift).reshape([1, channels, 1]);
+        let flat = |value: Tensor<Self, 3>| primitive(value.reshape([channels]));
+        Normalised {
+            out: primitive(out),
+            normalised: primitive(normalised),
+            factor: flat(scale / deviation),
+            mean: flat(mean),
+            variance: flat(variance),
+        }
+    }
+
+    /// The gradients of BatchNorm with respect to x (n x c x m), scale and shift.
+    fn normalise_backward(
+        grad: Float<Self>,
+        normalised: Float<Self>,
+        factor: Float<Self>,
+    ) -> [Float<Self>; 3] {
+        let (grad, normalised) = (tensor::<Self, 3>(grad), tensor::<Self, 3>(normalised));
+        let [count, channels, length] = grad.dims();
+        let of_shift = channel_sum(grad.clone());
+        let of_scale = channel_sum(grad.clone() * normalised.clone());
+        let share = 1.0 / (count * length) as f64;
+        let pulled =
+            grad - normalised * of_scale.clone().mul_scalar(share) - of_shift.clone().mul_scalar(share);
+        let of_x = pulled * tensor::<Self, 1>(factor).reshape([1, channels, 1]);
+        [primitive(of_x), primitive(of_scale.reshape([channels])), primitive(of_shift.reshape([channels]))]
+    }
+
+    /// factor x + offset for every channel of x (n x c x m).
+    fn affine(x: Float<Self>, factor: Float<Self>, offset: Float<Self>) -> Float<Self> {
+        let x = tensor::<Self, 3>(x);
+        let channels = x.dims()[1];
+        let wide = |value: Float<Self>| tensor::<Self, 1>(value).reshape([1, channels, 1]);
+        primitive(x * wide(factor) + wide(offset))
+    }
+
+    /// The convolution of x (n x c x h x w) with weights (o x c x k x k).
+    fn convolve(x: Float<Self>, weight: Float<Self>, options: ConvOptions<2>) -> Float<Self> {
+        Self::conv2d(x, weight, None, options)
+    }
+
+    /// max(x, 0).
+    fn rectify(x: Float<Self>) -> Float<Self> {
+        Self::relu(x)
+    }
+
+    /// The gradient of [`Kernels::rectify`] by its output.
+    fn rectify_backward(out: Float<Self>, grad: Float<Self>) -> Float<Self> {
+        Self::relu_backward(out, grad)
+    }
+
+    /// The gradient of a convolution with respect to its weights (o x c x k x k), of which `weight` gives the shape.
+    fn weight_gradient(
+        x: Float<Self>,
+        weight: Float<Self>,
+        grad: Float<Self>,
+        options: ConvOptions<2>,
+    ) -> Float<Self> {
+        Self::conv2d_weight_backward(x, weight, grad, options)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Kernels for burn::backend::Cuda {}
+
+pub(super) fn tensor<B: Backend, const D: usize>(primitive: Float<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+pub(super) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Float<B> {
+    tensor.into_primitive().tensor()
+}
+
+/// Sums over all but the channels: n x c x m to 1 x c x 1.
+fn channel_sum<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    x.sum_dim(2).sum_dim(0)
+}
+
+/// Sum of a plane: eight sums beside each other, so that the compiler makes vectors of them.
+fn plane_sum(plane: &[f32], value: impl Fn(usize, f32) -> f32) -> f64 {
+    let mut sums = [0.0f32; 8];
+    let chunks = plane.chunks_exact(8);
+    let rest = plane.len() - chunks.remainder().len();
+    for (k, chunk) in chunks.enumerate() {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += value(8 * k + lane, chunk[lane]);
+        }
+    }
+    let tail: f64 = (rest..plane.len()).map(|k| f64::from(value(k, plane[k]))).sum();
+    sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() + tail
+}
+
+/// For every channel the sum of what `of` gives for its planes; planes come one after the other, c of them a sample.
+fn by_channel(planes: usize, channels: usize, of: impl Fn(usize) -> f64 + Sync + Send) -> Vec<f64> {
+    let each: Vec<f64> = (0..planes).into_par_iter().with_min_len(channels).map(of).collect();
+    let mut sums = vec![0.0; channels];
+    each.iter().enumerate().for_each(|(plane, value)| sums[plane % channels] += value);
+    sums
+}
+
+/// A tensor of these values.
+fn of_values(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+}
+
+fn of_numbers(values: &[f64]) -> FlexTensor {
+    of_values(values.iter().map(|value| *value as f32).collect(), &[values.len()])
+}
+
+fn dims(tensor: &FlexTensor) -> Vec<usize> {
+    tensor.layout().shape().to_vec()
+}
+
+impl Kernels for Flex {
+    fn normalise(x: FlexTensor, scale: FlexTensor, shift: FlexTensor) -> Normalised<FlexTensor> {
+        let (x, scale, shift) = (x.to_contiguous(), scale.to_contiguous(), shift.to_contiguous());
+        let shape = dims(&x);
+        let [count, channels, length] = shape[..] else { unreachable!("BatchNorm is of n x c x m") };
+        let (input, scale, shift) = (x.storage::<f32>(), scale.storage::<f32>(), shift.storage::<f32>());
+        let plane = |index: usize| &input[index * length..(index + 1) * length];
+        let (planes, values) = (count * channels, (count * length) as f64);
+        let mean: Vec<f64> = by_channel(planes, channels, |index| plane_sum(plane(index), |_, value| value));
+        let mean: Vec<f64> = mean.into_iter().map(|sum| sum / values).collect();
+        let variance = by_channel(planes, channels, |index| {
+            let mean = mean[index % channels] as f32;
+            plane_sum(plane(index), |_, value| (value - mean) * (value - mean))
+        });
+        let variance: Vec<f64> = variance.into_iter().map(|sum| sum / values).collect();
+        let inverse: Vec<f64> = variance.iter().map(|variance| 1.0 / (variance + EPSILON).sqrt()).collect();
+        let (mut out, mut normalised) = (vec![0.0f32; input.len()], vec![0.0f32; input.len()]);
+        let outputs = out.par_chunks_exact_mut(length).zip(normalised.par_chunks_exact_mut(length));
+        outputs.enumerate().with_min_len(channels).for_each(|(index, (out, normalised))| {
+            let channel = index % channels;
+            let (mean, inverse) = (mean[channel] as f32, inverse[channel] as f32);
+            let (scale, shift) = (scale[channel], shift[channel]);
+            for ((out, normalised), value) in out.iter_mut().zip(normalised).zip(plane(index)) {
+                *normalised = (value - mean) * inverse;
+                *out = scale * *normalised + shift;
+            }
+        });
+        let factor: Vec<f64> =
+            inverse.iter().zip(scale).map(|(inverse, scale)| inverse * f64::from(*scale)).collect();
+        Normalised {
+            out: of_values(out, &shape),
+            normalised: of_values(normalised, &shape),
+            factor: of_numbers(&factor),
+            mean: of_numbers(&mean),
+            variance: of_numbers(&variance),
+        }
+    }
+
+    fn normalise_backward(grad: FlexTensor, normalised: FlexTensor, factor: FlexTensor) -> [FlexTensor; 3] {
+        let (grad, normalised, factor) =
+            (grad.to_contiguous(), normalised.to_contiguous(), factor.to_contiguous());
+        let shape = dims(&grad);
+        let [count, channels, length] = shape[..] else { unreachable!("BatchNorm is of n x c x m") };
+        let (pulls, normal, factor) =
+            (grad.storage::<f32>(), normalised.storage::<f32>(), factor.storage::<f32>());
+        let part = |index: usize| index * length..(index + 1) * length;
+        let of_shift =
+            by_channel(count * channels, channels, |index| plane_sum(&pulls[part(index)], |_, value| value));
+        let of_scale = by_channel(count * channels, channels, |index| {
+            let normal = &normal[part(index)];
+            plane_sum(&pulls[part(index)], |k, value| value * normal[k])
+        });
+        let mut out = vec![0.0f32; pulls.len()];
+        let values = (count * length) as f64;
+        out.par_chunks_exact_mut(length).enumerate().with_min_len(channels).for_each(|(index, out)| {
+            let channel = index % channels;
+            let (along, level) = ((of_scale[channel] / values) as f32, (of_shift[channel] / values) as f32);
+            let sources = pulls[part(index)].iter().zip(&normal[part(index)]);
+            for (out, (pull, normal)) in out.iter_mut().zip(sources) {
+                *out = factor[channel] * (pull - normal * along - level);
+            }
+        });
+        [of_values(out, &shape), of_numbers(&of_scale), of_numbers(&of_shift)]
+    }
+
+    fn affine(x: FlexTensor, factor: FlexTensor, offset: FlexTensor) -> FlexTensor {
+        let (x, factor, offset) = (x.to_contiguous(), factor.to_contiguous(), offset.to_contiguous());
+        let shape = dims(&x);
+        let [_, channels, length] = shape[..] else { unreachable!("BatchNorm is of n x c x m") };
+        let (input, factor, offset) = (x.storage::<f32>(), factor.storage::<f32>(), offset.storage::<f32>());
+        let mut out = vec![0.0f32; input.len()];
+        let planes = out.par_chunks_exact_mut(length).zip(input.par_chunks_exact(length));
+        planes.enumerate().with_min_len(channels).for_each(|(index, (out, plane))| {
+            let (factor, offset) = (factor[index % channels], offset[index % channels]);
+            out.iter_mut().zip(plane).for_each(|(out, value)| *out = factor * value + offset);
+        });
+        of_values(out, &shape)
+    }
+
+    fn rectify(x: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return Flex::relu(x);
+        }
+        let x = x.to_contiguous();
+        let mut out = x.storage::<f32>().to_vec();
+        out.par_chunks_mut(PIECE).for_each(|out| out.iter_mut().for_each(|value| *value = value.max(0.0)));
+        of_values(out, &dims(&x))
+    }
+
+    fn rectify_backward(out: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        if out.dtype() != DType::F32 {
+            return Flex::relu_backward(out, grad);
+        }
+        let (out, grad) = (out.to_contiguous(), grad.to_contiguous());
+        let mut pulled = grad.storage::<f32>().to_vec();
+        let pieces = pulled.par_chunks_mut(PIECE).zip(out.storage::<f32>().par_chunks(PIECE));
+        pieces.for_each(|(pulled, out)| {
+            for (pulled, out) in pulled.iter_mut().zip(out) {
+                *pulled = if *out > 0.0 { *pulled } else { 0.0 };
+            }
+        });
+        of_values(pulled, &dims(&grad))
+    }
+
+    /// A product for every picture: weights times what each place of the kernel meets.
+    fn convolve(x: FlexTensor, weight: FlexTensor, options: ConvOptions<2>) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return Flex::conv2d(x, weight, None, options);
+        }
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let [outputs, inputs, kernel, _] = dims(&weight)[..] else {
+            unreachable!("weights are o x c x k x k")
+        };
+        let [count, _, height, width] = dims(&x)[..] else { unreachable!("pictures are n x c x h x w") };
+        let (stride, padding) = (options.stride[0], options.padding[0]);
+        let out_of = |length: usize| (length + 2 * padding - kernel) / stride + 1;
+        let (rows, columns) = (out_of(height), out_of(width));
+        let (places, size) = (rows * columns, inputs * kernel * kernel);
+        let (input, weights) = (x.storage::<f32>(), weight.storage::<f32>());
+        let mut out = vec![0.0f32; count * outputs * places];
+        let each =
+            out.par_chunks_exact_mut(outputs * places).zip(input.par_chunks_exact(inputs * height * width));
+        each.for_each_init(Vec::new, |met, (out, picture)| {
+            let met = if kernel == 1 && stride == 1 {
+                picture
+            } else {
+                met.resize(size * places, 0.0);
+                meet(met, picture, (height, width), (rows, columns), kernel, (stride, padding));
+                &*met
+            };
+            product_of_rows(out, false, weights, (met, false), (outputs, size, places));
+        });
+        of_values(out, &[count, outputs, rows, columns])
+    }
+
+    /// One row of every product is a kernel's place: the input that it meets, times the gradient, summed over pictures and places.
+    fn weight_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        grad: FlexTensor,
+        options: ConvOptions<2>,
+    ) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return Flex::conv2d_weight_backward(x, weight, grad, options);
+        }
+        let (x, grad, shape) = (x.to_contiguous(), grad.to_contiguous(), dims(&weight));
+        let [outputs, inputs, kernel, _] = shape[..] else { unreachable!("weights are o x c x k x k") };
+        let [count, _, height, width] = dims(&x)[..] else { unreachable!("pictures are n x c x h x w") };
+        let [_, _, rows, columns] = dims(&grad)[..] else { unreachable!("pictures are n x c x h x w") };
+        let (stride, padding) = (options.stride[0], options.padding[0]);
+        let (input, pulls) = (x.storage::<f32>(), grad.storage::<f32>());
+        let (places, size) = (rows * columns, inputs * kernel * kernel);
+        let of_picture = |(mut met, mut sum): (Vec<f32>, Vec<f32>), picture: usize| {
+            let length = inputs * height * width;
+            let of = &input[picture * length..(picture + 1) * length];
+            meet(&mut met, of, (height, width), (rows, columns), kernel, (stride, padding));
+            let pulls = &pulls[picture * outputs * places..(picture + 1) * outputs * places];
+            product_of_rows(&mut sum, true, pulls, (&met, true), (outputs, places, size));
+            (met, sum)
+        };
+        // Sums over a fixed number of parts, whatever the number of threads, so that results do not depend on it.
+        const PARTS: usize = 8;
+        let part = count.div_ceil(PARTS);
+        let sums: Vec<Vec<f32>> = (0..PARTS)
+            .into_par_iter()
+            .map(|index| {
+                let pictures = (index * part).min(count)..((index + 1) * part).min(count);
+                pictures.fold((vec![0.0; size * places], vec![0.0; outputs * size]), of_picture).1
+            })
+            .collect();
+        let mut total = vec![0.0f32; outputs * size];
+        for sum in sums {
+            total.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
+        }
+        of_values(total, &shape)
+    }
+}
+
+/// Numbers that a thread takes at a time.
+const PIECE: usize = 1 << 14;
+
+/// What every place of the kernel meets of a picture, a row for each channel and place: c k² x outputs.
+fn meet(
+    met: &mut [f32],
+    picture: &[f32],
+    (height, width): (usize, usize),
+    (rows, columns): (usize, usize),
+    kernel: usize,
+    (stride, padding): (usize, usize),
+) {
+    let of_channel = met.chunks_exact_mut(kernel * kernel * rows * columns);
+    for (met, plane) in of_channel.zip(picture.chunks_exact(height * width)) {
+        for (place, row) in met.chunks_exact_mut(rows * columns).enumerate() {
+            fill(
+                row,
+                plane,
+                (height, width),
+                (rows, columns),
+                (place / kernel, place % kernel),
+                (stride, padding),
+            );
+        }
+    }
+}
+
+/// What a place of the kernel meets of a plane, for every output; zeros beyond the edges.
+fn fill(
+    out: &mut [f32],
+    plane: &[f32],
+    (height, width): (usize, usize),
+    (rows, columns): (usize, usize),
+    (down, across): (usize, usize),
+    (stride, padding): (usize, usize),
+) {
+    for row in 0..rows {
+        let out = &mut out[row * columns..(row + 1) * columns];
+        let source = (row * stride + down).checked_sub(padding).filter(|row| *row < height);
+        let Some(source) = source else {
+            out.fill(0.0);
+            continue;
+        };
+        let line = &plane[source * width..(source + 1) * width];
+        if stride == 1 {
+            // Outputs whose column lies within the line.
+            let first = padding.saturating_sub(across).min(columns);
+            let last = (width + padding).saturating_sub(across).min(columns).max(first);
+            out[..first].fill(0.0);
+            out[last..].fill(0.0);
+            let start = first + across - padding;
+            out[first..last].copy_from_slice(&line[start..start + last - first]);
+        } else {
+            for (column, out) in out.iter_mut().enumerate() {
+                let source = (column * stride + across).checked_sub(padding);
+                *out = source.and_then(|column| line.get(column)).copied().unwrap_or(0.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+
+    /// The largest difference relative to the largest value.
+    fn difference(a: FlexTensor, b: FlexTensor) -> f32 {
+        let (a, b) = (a.to_contiguous(), b.to_contiguous());
+        assert_eq!(dims(&a), dims(&b));
+        let (a, b) = (a.storage::<f32>().to_vec(), b.storage::<f32>().to_vec());
+        let largest = b.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+    }
+
+    fn random(shape: [usize; 4]) -> FlexTensor {
+        primitive(Tensor::<Flex, 4>::random(shape, Distribution::Normal(0.3, 1.0), &Default::default()))
+    }
+
+    /// A sum of n terms in floats of 32 bits is known to a few √n roundings.
+    const TOLERANCE: f32 = 2e-5;
+
+    #[test]
+    fn convolutions_and_their_weight_gradients_are_those_of_the_library_for_all_kernels_and_strides() {
+        for (kernel, stride, size) in [(3, 1, 7), (3, 2, 8), (3, 2, 7), (1, 2, 6), (1, 1, 5), (7, 2, 16)] {
+            let padding = kernel / 2;
+            let out = (size + 2 * padding - kernel) / stride + 1;
+            let (x, weight, grad) =
+                (random([11, 3, size, size]), random([5, 3, kernel, kernel]), random([11, 5, out, out]));
+            let options = || ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+            let error = difference(
+                Flex::convolve(x.clone(), weight.clone(), options()),
+                Flex::conv2d(x.clone(), weight.clone(), None, options()),
+            );
+            assert!(error < TOLERANCE, "forward: kernel {kernel}, stride {stride}, size {size}: {error}");
+            let own = Flex::weight_gradient(x.clone(), weight.clone(), grad.clone(), options());
+            let library = Flex::conv2d_weight_backward(x, weight, grad, options());
+            let error = difference(own, library);
+            assert!(error < TOLERANCE, "kernel {kernel}, stride {stride}, size {size}: {error}");
+        }
+    }
+
+    /// A backend that keeps to the operations on tensors, for the numbers that the loops must give.
+    fn by_tensors(x: FlexTensor, scale: FlexTensor, shift: FlexTensor) -> [FlexTensor; 3] {
+        let x = tensor::<Flex, 3>(x);
+        let [count, channels, length] = x.dims();
+        let share = 1.0 / (count * length) as f64;
+        let mean = channel_sum(x.clone()).mul_scalar(share);
+        let centred = x - mean.clone();
+        let variance = channel_sum(centred.clone() * centred.clone()).mul_scalar(share);
+        let normalised = centred / variance.clone().add_scalar(EPSILON).sqrt();
+        let wide = |value| tensor::<Flex, 1>(value).reshape([1, channels, 1]);
+        [
+            primitive(normalised * wide(scale) + wide(shift)),
+            primitive(mean.reshape([channels])),
+            primitive(variance.reshape([channels])),
+        ]
+    }
+
+    #[test]
+    fn batch_norm_in_loops_is_batch_norm_by_operations() {
+        for length in [1, 7, 64] {
+            let x = random([13, 5, length, 1]).reshape([13, 5, length].into());
+            let (scale, shift) =
+                (random([1, 5, 1, 1]).reshape([5].into()), random([1, 5, 1, 1]).reshape([5].into()));
+            let own = Flex::normalise(x.clone(), scale.clone(), shift.clone());
+            let [out, mean, variance] = by_tensors(x, scale, shift);
+            for (name, own, other) in
+                [("out", own.out, out), ("mean", own.mean, mean), ("variance", own.variance, variance)]
+            {
+                let error = difference(own, other);
+                assert!(error < TOLERANCE, "{name} of length {length}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Real networks from the command line and through the store.
+
+use std::process::{Command, Output};
+
+fn contraflow(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_contraflow")).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SHAPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/resnet_shapes.toml");
+const LAYERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/frozen_x.toml");
+
+#[test]
+fn a_file_about_linear_networks_is_sent_to_run() {
+    let output = contraflow(&["resnet", LAYERS]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("contraflow run"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_about_a_real_network_is_checked_in_every_build() {
+    assert_eq!(contraflow(&["check", SHAPES]).status.code(), Some(0));
+    for (override_, told) in [
+        ("sweep.method=[{ kind = \"directclr\", d0 = 65 }]", "the representation has 64 coordinates"),
+        ("training.pieces=3", "pieces = 3"),
+        ("training.warmup_epochs=8", "leave nothing of 8 epochs"),
+        ("network.kind=resnet-9", "resnet-8"),
+        ("loss.reduction=sum", "\"mean\""),
+        ("views.flip=2", "from 0 to 1"),
+        ("figure={ kind = \"spectrum\", of = \"end-to-end\" }", "embedding, representation"),
+    ] {
+        let output = contraflow(&["check", SHAPES, "--set", override_]);
+        assert_eq!(output.status.code(), Some(2), "{override_}");
+        assert!(stderr(&output).contains(told), "{override_}: {}", stderr(&output));
+    }
+}
+
+#[cfg(not(feature = "resnet"))]
+#[test]
+fn a_build_without_the_feature_says_how_to_get_it() {
+    let output = contraflow(&["resnet", SHAPES]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--features resnet"), "{}", stderr(&output));
+}
+
+#[cfg(all(feature = "resnet", not(feature = "cuda")))]
+#[test]
+fn a_build_without_cuda_says_how_to_get_it() {
+    let output = contraflow(&["resnet", SHAPES, "--device", "cuda"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--features cuda"), "{}", stderr(&output));
+}
+
+/// Without a driver; a machine with one is not asked.
+#[cfg(feature = "cuda")]
+#[test]
+fn without_a_driver_cuda_ends_in_a_clear_error() {
+    if std::path::Path::new("/proc/driver/nvidia").exists() {
+        return;
+    }
+    let output = contraflow(&["resnet", SHAPES, "--device", "cuda"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains("driver") && !told.contains("panicked"), "{told}");
+}
+
+#[cfg(feature = "resnet")]
+mod runs {
+    use contraflow::experiment::Experiment;
+    use contraflow::resnet::{Device, RealNetworks};
+    use contraflow::run::{State, Store, Tally, Task, run_all};
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    fn experiment(epochs: u64) -> Experiment {
+        let text = format!(
+            r#"
+seed     = 5
+data     = {{ kind = "shapes", images = 60, test_images = 20, size = 16 }}
+views    = {{ noise_variance = 0.01 }}
+network  = {{ kind = "resnet-8", width = 4 }}
+method   = {{ kind = "random-features", d0 = 6 }}
+training = {{ optimiser = {{ kind = "lars", rate = 1.0 }}, epochs = {epochs}, batch = 10 }}
+observe  = {{ every = 3, images = 20, neighbours = 5, first = [2, 16] }}
+"#
+        );
+        Experiment::parse("test.toml", Path::new("."), &text, &[])
+            .unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    fn go(experiment: &Experiment, store: &Store, stop_after: Duration) -> Tally {
+        let engine = RealNetworks::new(Device::Cpu).unwrap();
+        let task = Task::new(experiment, store, false).unwrap().with_engine(&engine);
+        let tally = std::sync::Mutex::new(None);
+        let begun = Instant::now();
+        let stop = || begun.elapsed() > stop_after;
+        run_all(&[task], 1, &stop, &|_, _| (), &|_, ended| *tally.lock().unwrap() = Some(ended.unwrap()));
+        tally.into_inner().unwrap().unwrap()
+    }
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn an_interrupted_run_goes_on_to_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let experiment = experiment(30);
+        let plan = &experiment.plans[0];
+        let (whole, broken) =
+            (Store::new(folder.path().join("whole")), Store::new(folder.path().join("broken")));
+        let begun = Instant::now();
+        assert_eq!(go(&experiment, &whole, NEVER).finished, 1);
+        let duration = begun.elapsed();
+        let mut stops = 0;
+        while go(&experiment, &broken, duration.mul_f64(0.4).max(Duration::from_millis(700))).finished == 0 {
+            stops += 1;
+            assert!(stops < 20, "it does not come to an end");
+        }
+        assert!(stops > 0, "it was never interrupted, in {duration:?}");
+        for name in ["record.npz", "state.safetensors"] {
+            let read = |store: &Store| std::fs::read(store.directory(plan).join(name)).unwrap();
+            assert!(read(&whole) == read(&broken), "{name} differs after {stops} stops");
+        }
+    }
+
+    #[test]
+    fn the_record_holds_what_is_declared_and_the_weights_can_be_the_start_of_another_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("records"));
+        let experiment = experiment(3);
+        assert_eq!(go(&experiment, &store, NEVER).finished, 1);
+        let plan = &experiment.plans[0];
+        let run = store.load(plan).unwrap();
+        assert_eq!(run.times(), [0.0, 3.0]);
+        for name in run.arrays.keys() {
+            assert!(contraflow::record::declared_array(name).is_some(), "{name} is not declared");
+        }
+        let spectrum = run.last("sigma_representation").unwrap();
+        assert!(spectrum.len() == 16 && spectrum.windows(2).all(|pair| pair[0] >= pair[1]));
+        // The trace of the covariance of unit vectors is at most 1.
+        assert!(spectrum.iter().sum::<f64>() <= 1.0 + 1e-6);
+        // The loss sees six coordinates, so that the gradient has no others.
+        assert_eq!(run.last("numerical_rank_gradient_representation").unwrap(), [6.0]);
+
+        let weights = store.directory(plan).join("state.safetensors");
+        let text = experiment.origin.text.replace("width = 4", &format!("width = 4, weights = {weights:?}"));
+        let again =
+            Experiment::parse("test.toml", Path::new("."), &text, &[]).unwrap_or_else(|p| panic!("{p}"));
+        let other = Store::new(folder.path().join("again"));
+        assert_eq!(go(&again, &other, NEVER).finished, 1);
+        let start = other.load(&again.plans[0]).unwrap();
+        assert_eq!(start.row("sigma_representation", 0).unwrap(), spectrum);
+        assert_eq!(other.state(&again.plans[0]), State::Finished);
+        let text = text.replace("width = 4, w", "width = 8, w");
+        let wrong =
+            Experiment::parse("test.toml", Path::new("."), &text, &[]).unwrap_or_else(|p| panic!("{p}"));
+        assert_eq!(go(&wrong, &other, NEVER).failed, 1);
+        let State::Failed(message) = other.state(&wrong.plans[0]) else { panic!("not kept as failed") };
+        assert!(message.contains("conv1.weight has the shape"), "{message}");
+    }
+}
