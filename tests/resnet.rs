@@ -38,6 +38,25 @@ fn a_file_about_a_real_network_is_checked_in_every_build() {
     }
 }
 
+/// Another folder of pictures is another plan, wherever it lies.
+#[test]
+fn plans_depend_on_what_a_folder_holds_and_not_on_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |place: &str, content: &[u8]| {
+        let path = folder.path().join(place);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("data_batch_1.bin"), content).unwrap();
+        let text = std::fs::read_to_string(SHAPES).unwrap();
+        let overrides = [format!("data={{ kind = \"cifar10\", path = {path:?} }}")];
+        let experiment =
+            contraflow::experiment::Experiment::parse("test.toml", folder.path(), &text, &overrides);
+        experiment.unwrap_or_else(|problem| panic!("{problem}")).plans[0].hash.clone()
+    };
+    let first = of("a", b"as long");
+    assert_eq!(of("b", b"as long"), first);
+    assert_ne!(of("c", b"as lang"), first);
+}
+
 #[cfg(not(feature = "resnet"))]
 #[test]
 fn a_build_without_the_feature_says_how_to_get_it() {

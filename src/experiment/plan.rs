@@ -8,7 +8,7 @@ use crate::augment::Augmentation;
 use crate::data::Dataset;
 use crate::dynamics::{Method, Recording, RecordingError, RosenbrockMethod};
 use crate::encoder::Network;
-use crate::files;
+use crate::files::{self, FileError};
 use crate::loss::{Loss, Reduction};
 use crate::observe::Quantity;
 use crate::seed::Seed;
@@ -359,15 +359,44 @@ fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Checksums of input files, each read once.
+/// Checksums of input files and folders, each read once.
 #[derive(Default)]
 struct Checksums(std::collections::HashMap<PathBuf, String>);
 
+/// Of a folder with more files than this, names and lengths stand for what they hold: reading it all would take minutes.
+const FILES_READ: usize = 64;
+
+/// What a folder holds, in one line: not where it lies.
+fn checksum_of_folder(folder: &Path) -> Result<String, FileError> {
+    let told = |error: &std::io::Error| FileError::io(folder, "read", error);
+    let (mut waiting, mut found) = (vec![folder.to_path_buf()], Vec::new());
+    while let Some(inner) = waiting.pop() {
+        for entry in std::fs::read_dir(&inner).map_err(|error| told(&error))? {
+            let path = entry.map_err(|error| told(&error))?.path();
+            let about = std::fs::metadata(&path).map_err(|error| told(&error))?;
+            match about.is_dir() {
+                true => waiting.push(path),
+                false => found.push((path, about.len())),
+            }
+        }
+    }
+    found.sort();
+    let mut text = String::new();
+    let is_small = found.len() <= FILES_READ;
+    for (path, length) in found {
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        let content = if is_small { files::checksum(&path)? } else { length.to_string() };
+        let _ = writeln!(text, "{name:?} {content}");
+    }
+    Ok(files::sha256_hex(text.as_bytes()))
+}
+
 impl Checksums {
     fn of(&mut self, path: &Path) -> &str {
-        self.0
-            .entry(path.to_path_buf())
-            .or_insert_with(|| files::checksum(path).unwrap_or_else(|_| "unreadable".to_string()))
+        self.0.entry(path.to_path_buf()).or_insert_with(|| {
+            let checksum = if path.is_dir() { checksum_of_folder(path) } else { files::checksum(path) };
+            checksum.unwrap_or_else(|_| "unreadable".to_string())
+        })
     }
 }
 

@@ -156,22 +156,19 @@ pub fn put_gradients<B: Kernels>(
     architecture: &Architecture,
     weights: &Weights<B>,
     loss: InfonceCosine,
-    (views, shape): (&[f32], [usize; 4]),
+    (sides, shape): ([&[f32]; 2], [usize; 4]),
     chosen: Option<&[usize]>,
     device: &B::Device,
 ) -> Result<(), DecompositionError> {
-    let [both, channels, height, width] = shape;
-    let count = both / 2;
-    let length = count * channels * height * width;
     let mut pass = Pass::new(architecture, weights, Mode::Training, FloatDType::F32, true);
     let mut side = |views: &[f32]| {
-        let data = TensorData::new(views.to_vec(), [count, channels, height, width]);
+        let data = TensorData::new(views.to_vec(), shape);
         let pictures: Tensor<Tracked<B>, 4> = Tensor::from_data(data, device);
         let taps = pass.network_of(pictures, true);
         let leaf = Tensor::from_inner(taps.representation.clone().inner()).require_grad();
         (taps, leaf)
     };
-    let (first, second) = (side(&views[..length]), side(&views[length..]));
+    let [first, second] = sides.map(&mut side);
     let embedded = (pass.projector(first.1.clone(), chosen), pass.projector(second.1.clone(), chosen));
     let gradients = infonce_cosine(loss, embedded.0, embedded.1).backward();
     let (mut at_end, mut below) = (Vec::new(), Vec::new());

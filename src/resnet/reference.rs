@@ -166,6 +166,17 @@ fn weights_written_to_safetensors_come_back_and_those_of_another_network_are_ref
     let mut wider = patterned(&other);
     let message = wider.set(&other, &weights::read(&path).unwrap()).unwrap_err();
     assert!(message.contains("conv1.weight has the shape [4, 3, 3, 3]"), "{message}");
+    // Half precision, as checkpoints have it: 1.5 and -2, and integers beside it.
+    let tensors = [
+        ("a", safetensors::Dtype::F16, vec![0x00u8, 0x3e, 0x00, 0xc0]),
+        ("b", safetensors::Dtype::I32, vec![0; 8]),
+    ];
+    let views = tensors.iter().map(|(name, dtype, bytes)| {
+        (*name, safetensors::tensor::TensorView::new(*dtype, vec![2], bytes).unwrap())
+    });
+    std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    let half = weights::read(&path).unwrap();
+    assert_eq!((half.len(), &half["a"].1[..]), (1, &[1.5, -2.0][..]));
     std::fs::write(&path, b"short").unwrap();
     assert!(weights::read(&path).unwrap_err().contains("safetensors"));
 }

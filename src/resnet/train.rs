@@ -15,6 +15,7 @@ use super::views::Augmentations;
 use super::weights::{self, Weights};
 use crate::experiment::Plan;
 use crate::loss::{InfonceCosine, Loss};
+use crate::matrix::{DecompositionError, Matrix};
 use crate::record::{Effort, Ending};
 use crate::run::{Completed, Conduct, Pause};
 use crate::seed::{Seed, Stream};
@@ -29,6 +30,12 @@ const SHARE_OF_CHECKPOINTS: f64 = 0.05;
 
 /// Training pictures of which a linear probe learns at most: its time grows with their number, its accuracy hardly.
 const PROBED: usize = 50_000;
+
+/// Pictures of which features are computed at a time.
+const AT_ONCE: usize = 1024;
+
+/// Numbers of the views of one side for which gradients are measured at most: activations take some hundred times as many.
+const MEASURED_NUMBERS: usize = 1 << 22;
 
 /// Substreams of views beyond all steps: for what is measured.
 const MEASURED: u64 = 1 << 40;
@@ -336,13 +343,12 @@ impl<'a, B: Kernels> Trainer<'a, B> {
         let settings = &self.plan.settings;
         let observe = settings.table("observe");
         let images = self.images.clone();
-        let told =
-            |error: crate::matrix::DecompositionError| format!("not recorded after epoch {epoch}: {error}");
+        let told = |error: DecompositionError| format!("not recorded after epoch {epoch}: {error}");
         let observed = |set: &ImageSet| observe.integer("images").min(set.count());
-        let (test, test_labels) = self.features(&images.test, observed(&images.test))?;
+        let ([test, embeddings], test_labels) = self.features(&images.test, observed(&images.test))?;
         let pairs = observed(&images.train) / 2 * 2;
         let chosen: Vec<usize> = order(self.plan.seed, MEASURED, images.train.count())[..pairs].to_vec();
-        let mut views = vec![0.0; 2 * pairs * self.shape(1).iter().product::<usize>()];
+        let mut views = vec![0.0; self.shape(2 * pairs).iter().product()];
         self.augmentations.views(&images, &chosen, self.plan.seed, MEASURED, &mut views)?;
         let (representations, _) = measure::representations(
             &self.architecture,
@@ -352,37 +358,41 @@ impl<'a, B: Kernels> Trainer<'a, B> {
         );
         let trajectory = &mut standing.trajectory;
         trajectory.begin(epoch as f64, standing.step);
-        // Before the first step there is no mean over an epoch: the loss of the pairs that are measured.
+        let length: usize = self.shape(1).iter().product();
         let (first, second) = views.split_at(views.len() / 2);
-        let loss = if epoch > 0 { loss } else { self.loss_of(first, second) };
+        let some = |count: usize| [&first[..count * length], &second[..count * length]];
+        // Before the first step there is no mean over an epoch: the loss of as many pairs as a step takes.
+        let loss = if epoch > 0 { loss } else { self.loss_of(some(pairs.min(self.batch))) };
         trajectory.put_number("loss", loss);
-        measure::put_spectrum(trajectory, "representation", &test.0).map_err(told)?;
-        measure::put_spectrum(trajectory, "embedding", &test.1).map_err(told)?;
-        let (first, second) = (representations.columns(0, pairs), representations.columns(pairs, pairs));
-        measure::put_theory(trajectory, &first.into_owned(), &second.into_owned()).map_err(told)?;
-        measure::put_alignment(trajectory, &self.architecture, &self.weights, &test.0).map_err(told)?;
+        measure::put_spectrum(trajectory, "representation", &test).map_err(told)?;
+        measure::put_spectrum(trajectory, "embedding", &embeddings).map_err(told)?;
+        let sides = (representations.columns(0, pairs), representations.columns(pairs, pairs));
+        measure::put_theory(trajectory, &sides.0.into_owned(), &sides.1.into_owned()).map_err(told)?;
+        measure::put_alignment(trajectory, &self.architecture, &self.weights, &test).map_err(told)?;
         let coordinates = self.chosen(standing.step);
+        let measured = pairs.min((MEASURED_NUMBERS / length).max(2));
         measure::put_gradients(
             trajectory,
             &self.architecture,
             &self.weights,
             self.loss,
-            (&views, self.shape(2 * pairs)),
+            (some(measured), self.shape(measured)),
             coordinates.as_deref(),
             &self.device,
         )
         .map_err(told)?;
-        let (train, train_labels) = self.features(&images.train, images.train.count().min(PROBED))?;
+        let ([train, _], train_labels) = self.features(&images.train, images.train.count().min(PROBED))?;
         let (all, all_labels) = if test_labels.len() < images.test.count() {
-            self.features(&images.test, images.test.count())?
+            let ([all, _], labels) = self.features(&images.test, images.test.count())?;
+            (all, labels)
         } else {
             (test, test_labels)
         };
         measure::put_accuracies(
             trajectory,
             (
-                &Labelled { features: train.0, labels: train_labels },
-                &Labelled { features: all.0, labels: all_labels },
+                &Labelled { features: train, labels: train_labels },
+                &Labelled { features: all, labels: all_labels },
             ),
             images.classes,
             observe.integer("neighbours"),
@@ -391,34 +401,32 @@ impl<'a, B: Kernels> Trainer<'a, B> {
         .map_err(told)
     }
 
-    fn loss_of(&self, first: &[f32], second: &[f32]) -> f64 {
+    fn loss_of(&self, sides: [&[f32]; 2]) -> f64 {
         let mut pass = self.pass(false);
         let chosen = self.chosen(0);
         let mut embed = |views: &[f32]| {
             let representation = pass.network(self.pictures(views)).representation;
             pass.projector(representation, chosen.as_deref())
         };
-        let (first, second) = (embed(first), embed(second));
+        let [first, second] = sides.map(&mut embed);
         number(&infonce_cosine(self.loss, first, second))
     }
 
     /// Representations and embeddings of the first `count` pictures of a set, without augmentation, and their classes.
-    #[allow(clippy::type_complexity)]
-    fn features(
-        &self,
-        set: &ImageSet,
-        count: usize,
-    ) -> Result<((crate::matrix::Matrix, crate::matrix::Matrix), Vec<u32>), String> {
-        let indices: Vec<usize> = (0..count).collect();
-        let mut pictures = vec![0.0; count * self.shape(1).iter().product::<usize>()];
-        self.images.plain(set, &indices, &mut pictures)?;
-        let both = measure::representations(
-            &self.architecture,
-            &self.weights,
-            (&pictures, self.shape(count)),
-            &self.device,
-        );
-        Ok((both, set.labels()[..count].to_vec()))
+    fn features(&self, set: &ImageSet, count: usize) -> Result<([Matrix; 2], Vec<u32>), String> {
+        let mut parts: [Vec<f64>; 2] = Default::default();
+        for start in (0..count).step_by(AT_ONCE) {
+            let indices: Vec<usize> = (start..count.min(start + AT_ONCE)).collect();
+            let shape = self.shape(indices.len());
+            let mut pictures = vec![0.0; shape.iter().product()];
+            self.images.plain(set, &indices, &mut pictures)?;
+            let both =
+                measure::representations(&self.architecture, &self.weights, (&pictures, shape), &self.device);
+            parts[0].extend(both.0.iter());
+            parts[1].extend(both.1.iter());
+        }
+        let features = parts.map(|values| Matrix::from_vec(values.len() / count, count, values));
+        Ok((features, set.labels()[..count].to_vec()))
     }
 
     fn put_values(&self, standing: &mut Standing) {

@@ -167,22 +167,17 @@ fn read_pytorch(path: &Path) -> Result<Named, String> {
     Ok(named)
 }
 
-/// The values of a tensor of floats.
+/// The values of a tensor of floats; none of integers.
 fn numbers(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = view.data();
-    match view.dtype() {
-        Dtype::F32 => {
-            Some(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
-        Dtype::F64 => Some(
-            data.chunks_exact(8)
-                .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
-                .collect(),
-        ),
-        // The upper half of a float.
-        Dtype::BF16 => Some(data.chunks_exact(2).map(|b| f32::from_le_bytes([0, 0, b[0], b[1]])).collect()),
-        _ => None,
-    }
+    let dtype = match view.dtype() {
+        Dtype::F64 => DType::F64,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        _ => return None,
+    };
+    let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+    data.convert::<f32>().to_vec().ok()
 }
 
 fn without_prefix(named: Named) -> Named {
