@@ -1,6 +1,6 @@
 //! `contraflow resnet FILE`: real networks, and which engine runs an experiment.
 
-use super::{Resnet, WRONG_REQUEST, refuse, run};
+use super::{Resnet, refuse, run};
 use crate::experiment::{Experiment, Subject};
 use crate::run::{Engine, Layers};
 
@@ -35,7 +35,7 @@ fn real_networks(device: &str) -> Result<Box<dyn Engine>, u8> {
             refuse(
                 &"error: this build has no CUDA; build it with the feature: cargo run --release --features cuda -- resnet …",
             );
-            return Err(WRONG_REQUEST);
+            return Err(super::WRONG_REQUEST);
         }
         _ => Device::Cpu,
     };
@@ -53,5 +53,5 @@ fn real_networks(_device: &str) -> Result<Box<dyn Engine>, u8> {
     refuse(
         &"error: this build has no real networks; build it with the feature: cargo run --release --features resnet -- resnet …",
     );
-    Err(WRONG_REQUEST)
+    Err(super::WRONG_REQUEST)
 }

@@ -75,7 +75,14 @@ impl Engine for RealNetworks {
 mod cuda {
     pub(super) fn check() -> Result<(), String> {
         const REMEDY: &str = "install NVIDIA's driver, or leave out --device cuda";
-        if !cudarc::driver::sys::is_culib_present() {
+        // SAFETY: it opens the library and closes it again; what a library does when it is opened is in the hands of whoever
+        // installed the driver, as in any program that uses it.
+        #[expect(
+            unsafe_code,
+            reason = "the backend panics where the library is not there, and nothing safe tells beforehand"
+        )]
+        let is_there = unsafe { cudarc::driver::sys::is_culib_present() };
+        if !is_there {
             return Err(format!("there is no CUDA driver on this machine (libcuda is not found); {REMEDY}"));
         }
         match cudarc::driver::CudaContext::new(0) {
