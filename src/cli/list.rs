@@ -15,7 +15,21 @@ const TOPICS: &[(&str, &[Kind])] = &[
     ("dynamics", experiment::DYNAMICS),
     ("times", experiment::TIMES),
     ("figures", experiment::FIGURES),
+    ("pictures", experiment::PICTURES),
+    ("views", VIEWS),
+    ("networks", experiment::NETWORKS),
+    ("methods", experiment::METHODS),
+    ("network-projectors", experiment::PROJECTORS),
+    ("optimisers", experiment::OPTIMISERS),
 ];
+
+/// The table `views` has no kinds.
+const VIEWS: &[Kind] = &[Kind {
+    name: "views",
+    keys: experiment::VIEWS,
+    about: "How the two views of a picture come about",
+    source: "Jing et al. 2022, the recipe for ImageNet",
+}];
 
 pub(super) fn list(topic: Option<&str>) -> u8 {
     let names = || {

@@ -15,7 +15,7 @@ mod submit;
 mod terminal;
 mod verify;
 
-use crate::experiment::{SlurmRequest, slurm_word};
+use crate::experiment::{self, SlurmRequest, slurm_word};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ enum Verb {
     /// Check an experiment file without running it
     Check(Check),
     /// Print the JSON Schema of experiment files, for editors
-    Schema,
+    Schema(Schema),
     /// List what an experiment file can name
     List(List),
 }
@@ -258,6 +258,13 @@ struct Check {
 }
 
 #[derive(Debug, Args)]
+struct Schema {
+    /// Of files about a real network, which have a table `network`
+    #[arg(long)]
+    network: bool,
+}
+
+#[derive(Debug, Args)]
 struct List {
     /// What to list [default: the topics]
     #[arg(value_name = "TOPIC")]
@@ -307,8 +314,9 @@ pub fn main() -> ExitCode {
         Verb::Report(arguments) => report::report(&arguments),
         Verb::Explore => explore::explore(),
         Verb::Check(arguments) => check::check(&arguments),
-        Verb::Schema => {
-            print_line(&format!("{:#}", crate::settings::json_schema(crate::experiment::ROOT)));
+        Verb::Schema(arguments) => {
+            let root = if arguments.network { experiment::NETWORK_ROOT } else { experiment::ROOT };
+            print_line(&format!("{:#}", crate::settings::json_schema(root)));
             DONE
         }
         Verb::List(arguments) => list::list(arguments.topic.as_deref()),

@@ -30,24 +30,7 @@ type Float<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive
 pub trait Kernels: Backend {
     /// BatchNorm of x (n x c x m) over n and m.
     fn normalise(x: Float<Self>, scale: Float<Self>, shift: Float<Self>) -> Normalised<Float<Self>> {
-        let x = tensor::<Self, 3>(x);
-        let [count, channels, length] = x.dims();
-        let share = 1.0 / (count * length) as f64;
-        let mean = channel_sum(x.clone()).mul_scalar(share);
-        let centred = x - mean.clone();
-        let variance = channel_sum(centred.clone() * centred.clone()).mul_scalar(share);
-        let deviation = variance.clone().add_scalar(EPSILON).sqrt();
-        let normalised = centred / deviation.clone();
-        let scale = tensor::<Self, 1>(scale).reshape([1, channels, 1]);
-        let out = normalised.clone() * scale.clone() + tensor::<Self, 1>(shift).reshape([1, channels, 1]);
-        let flat = |value: Tensor<Self, 3>| primitive(value.reshape([channels]));
-        Normalised {
-            out: primitive(out),
-            normalised: primitive(normalised),
-            factor: flat(scale / deviation),
-            mean: flat(mean),
-            variance: flat(variance),
-        }
+        by_operations::normalise::<Self>(x, scale, shift)
     }
 
     /// The gradients of BatchNorm with respect to x (n x c x m), scale and shift.
@@ -56,23 +39,12 @@ pub trait Kernels: Backend {
         normalised: Float<Self>,
         factor: Float<Self>,
     ) -> [Float<Self>; 3] {
-        let (grad, normalised) = (tensor::<Self, 3>(grad), tensor::<Self, 3>(normalised));
-        let [count, channels, length] = grad.dims();
-        let of_shift = channel_sum(grad.clone());
-        let of_scale = channel_sum(grad.clone() * normalised.clone());
-        let share = 1.0 / (count * length) as f64;
-        let pulled =
-            grad - normalised * of_scale.clone().mul_scalar(share) - of_shift.clone().mul_scalar(share);
-        let of_x = pulled * tensor::<Self, 1>(factor).reshape([1, channels, 1]);
-        [primitive(of_x), primitive(of_scale.reshape([channels])), primitive(of_shift.reshape([channels]))]
+        by_operations::normalise_backward::<Self>(grad, normalised, factor)
     }
 
     /// factor x + offset for every channel of x (n x c x m).
     fn affine(x: Float<Self>, factor: Float<Self>, offset: Float<Self>) -> Float<Self> {
-        let x = tensor::<Self, 3>(x);
-        let channels = x.dims()[1];
-        let wide = |value: Float<Self>| tensor::<Self, 1>(value).reshape([1, channels, 1]);
-        primitive(x * wide(factor) + wide(offset))
+        by_operations::affine::<Self>(x, factor, offset)
     }
 
     /// The convolution of x (n x c x h x w) with weights (o x c x k x k).
@@ -112,9 +84,72 @@ pub(super) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Flo
     tensor.into_primitive().tensor()
 }
 
-/// Sums over all but the channels: n x c x m to 1 x c x 1.
-fn channel_sum<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
-    x.sum_dim(2).sum_dim(0)
+/// BatchNorm by operations on tensors, for any backend.
+mod by_operations {
+    use super::{EPSILON, Float, Normalised, primitive, tensor};
+    use burn::tensor::Tensor;
+    use burn::tensor::backend::Backend;
+
+    /// Sums over all but the channels: n x c x m to 1 x c x 1.
+    fn channel_sum<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+        x.sum_dim(2).sum_dim(0)
+    }
+
+    /// c to 1 x c x 1.
+    fn wide<B: Backend>(value: Float<B>) -> Tensor<B, 3> {
+        let value = tensor::<B, 1>(value);
+        let channels = value.dims()[0];
+        value.reshape([1, channels, 1])
+    }
+
+    /// 1 x c x 1 to c.
+    fn flat<B: Backend>(value: Tensor<B, 3>) -> Float<B> {
+        let channels = value.dims()[1];
+        primitive(value.reshape([channels]))
+    }
+
+    pub(super) fn normalise<B: Backend>(
+        x: Float<B>,
+        scale: Float<B>,
+        shift: Float<B>,
+    ) -> Normalised<Float<B>> {
+        let x = tensor::<B, 3>(x);
+        let [count, _, length] = x.dims();
+        let share = 1.0 / (count * length) as f64;
+        let mean = channel_sum(x.clone()).mul_scalar(share);
+        let centred = x - mean.clone();
+        let variance = channel_sum(centred.clone() * centred.clone()).mul_scalar(share);
+        let deviation = variance.clone().add_scalar(EPSILON).sqrt();
+        let normalised = centred / deviation.clone();
+        let scale = wide::<B>(scale);
+        let out = normalised.clone() * scale.clone() + wide::<B>(shift);
+        Normalised {
+            out: primitive(out),
+            normalised: primitive(normalised),
+            factor: flat(scale / deviation),
+            mean: flat(mean),
+            variance: flat(variance),
+        }
+    }
+
+    pub(super) fn normalise_backward<B: Backend>(
+        grad: Float<B>,
+        normalised: Float<B>,
+        factor: Float<B>,
+    ) -> [Float<B>; 3] {
+        let (grad, normalised) = (tensor::<B, 3>(grad), tensor::<B, 3>(normalised));
+        let [count, _, length] = grad.dims();
+        let of_shift = channel_sum(grad.clone());
+        let of_scale = channel_sum(grad.clone() * normalised.clone());
+        let share = 1.0 / (count * length) as f64;
+        let pulled =
+            grad - normalised * of_scale.clone().mul_scalar(share) - of_shift.clone().mul_scalar(share);
+        [primitive(pulled * wide::<B>(factor)), flat(of_scale), flat(of_shift)]
+    }
+
+    pub(super) fn affine<B: Backend>(x: Float<B>, factor: Float<B>, offset: Float<B>) -> Float<B> {
+        primitive(tensor::<B, 3>(x) * wide::<B>(factor) + wide::<B>(offset))
+    }
 }
 
 /// Sum of a plane: eight sums beside each other, so that the compiler makes vectors of them.
@@ -432,34 +467,30 @@ mod tests {
         }
     }
 
-    /// A backend that keeps to the operations on tensors, for the numbers that the loops must give.
-    fn by_tensors(x: FlexTensor, scale: FlexTensor, shift: FlexTensor) -> [FlexTensor; 3] {
-        let x = tensor::<Flex, 3>(x);
-        let [count, channels, length] = x.dims();
-        let share = 1.0 / (count * length) as f64;
-        let mean = channel_sum(x.clone()).mul_scalar(share);
-        let centred = x - mean.clone();
-        let variance = channel_sum(centred.clone() * centred.clone()).mul_scalar(share);
-        let normalised = centred / variance.clone().add_scalar(EPSILON).sqrt();
-        let wide = |value| tensor::<Flex, 1>(value).reshape([1, channels, 1]);
-        [
-            primitive(normalised * wide(scale) + wide(shift)),
-            primitive(mean.reshape([channels])),
-            primitive(variance.reshape([channels])),
-        ]
-    }
-
     #[test]
     fn batch_norm_in_loops_is_batch_norm_by_operations() {
         for length in [1, 7, 64] {
-            let x = random([13, 5, length, 1]).reshape([13, 5, length].into());
-            let (scale, shift) =
-                (random([1, 5, 1, 1]).reshape([5].into()), random([1, 5, 1, 1]).reshape([5].into()));
+            let wide = || random([13, 5, length, 1]).reshape([13, 5, length].into());
+            let narrow = || random([1, 5, 1, 1]).reshape([5].into());
+            let (x, scale, shift, grad) = (wide(), narrow(), narrow(), wide());
             let own = Flex::normalise(x.clone(), scale.clone(), shift.clone());
-            let [out, mean, variance] = by_tensors(x, scale, shift);
-            for (name, own, other) in
-                [("out", own.out, out), ("mean", own.mean, mean), ("variance", own.variance, variance)]
-            {
+            let other = by_operations::normalise::<Flex>(x.clone(), scale.clone(), shift.clone());
+            let [of_x, of_scale, of_shift] =
+                Flex::normalise_backward(grad.clone(), own.normalised.clone(), own.factor.clone());
+            let [to_x, to_scale, to_shift] =
+                by_operations::normalise_backward::<Flex>(grad, own.normalised.clone(), own.factor.clone());
+            let affine = Flex::affine(x.clone(), scale.clone(), shift.clone());
+            for (name, own, other) in [
+                ("out", own.out, other.out),
+                ("normalised", own.normalised, other.normalised),
+                ("factor", own.factor, other.factor),
+                ("mean", own.mean, other.mean),
+                ("variance", own.variance, other.variance),
+                ("gradient of x", of_x, to_x),
+                ("gradient of the scale", of_scale, to_scale),
+                ("gradient of the shift", of_shift, to_shift),
+                ("affine", affine, by_operations::affine::<Flex>(x, scale, shift)),
+            ] {
                 let error = difference(own, other);
                 assert!(error < TOLERANCE, "{name} of length {length}: {error}");
             }
