@@ -432,6 +432,22 @@ mod tests {
         assert!(read(&data).unwrap_err().contains("a label of 10"));
     }
 
+    /// The first label of CIFAR-100 is one of twenty groups, the second the class.
+    #[test]
+    fn the_classes_of_cifar_100_are_the_fine_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |group: u8, class: u8| [vec![group, class], vec![class; CIFAR_PIXELS]].concat();
+        std::fs::write(folder.path().join("train.bin"), [record(3, 70), record(4, 99)].concat()).unwrap();
+        std::fs::write(folder.path().join("test.bin"), record(5, 0)).unwrap();
+        let images = read(&format!("{{ kind = \"cifar100\", path = {:?} }}", folder.path())).unwrap();
+        assert_eq!(
+            (images.train.labels(), images.test.labels(), images.classes),
+            (&[70, 99][..], &[0][..], 100)
+        );
+        let expected = vec![70.0 / 255.0; CIFAR_PIXELS];
+        assert_eq!(images.train.picture(0).unwrap().values, expected);
+    }
+
     fn idx_file(shape: &[u32], values: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0, 0, 8, shape.len() as u8];
         shape.iter().for_each(|n| bytes.extend(n.to_be_bytes()));

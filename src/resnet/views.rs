@@ -90,7 +90,7 @@ impl Augmentations {
         let region = if self.crop_min < 1.0 { self.crop(picture, generator) } else { square(picture) };
         let mut view = picture.resampled(region, (size, size));
         if generator.random_bool(self.flip) {
-            view.values.chunks_exact_mut(size).for_each(<[f32]>::reverse);
+            flip(&mut view);
         }
         if generator.random_bool(self.jitter) {
             self.jitter(&mut view, generator);
@@ -158,6 +158,12 @@ impl Augmentations {
 fn square(picture: &Picture) -> Region {
     let side = picture.height.min(picture.width);
     Region { top: (picture.height - side) / 2, left: (picture.width - side) / 2, height: side, width: side }
+}
+
+/// Left and right exchanged.
+fn flip(view: &mut Picture) {
+    let width = view.width;
+    view.values.chunks_exact_mut(width).for_each(<[f32]>::reverse);
 }
 
 /// factor x value + (1 - factor) x what `other` gives, between 0 and 1.
@@ -343,6 +349,16 @@ mod tests {
         turn_hue(&mut red, 1.0 / 3.0);
         let expected = Picture { channels: 3, height: 1, width: 1, values: vec![0.2, 0.8, 0.2] };
         assert!(largest_difference(&red, &expected) < 1e-6, "{red:?}");
+    }
+
+    #[test]
+    fn a_flip_exchanges_left_and_right_alone_and_two_are_none() {
+        let mut view =
+            Picture { channels: 2, height: 2, width: 2, values: vec![1., 2., 3., 4., 5., 6., 7., 8.] };
+        flip(&mut view);
+        assert_eq!(view.values, [2., 1., 4., 3., 6., 5., 8., 7.]);
+        flip(&mut view);
+        assert_eq!(view.values, [1., 2., 3., 4., 5., 6., 7., 8.]);
     }
 
     #[test]
