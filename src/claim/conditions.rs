@@ -249,6 +249,36 @@ sweep    = { "encoder.init" = [{ kind = "balanced", scale = 0.5, decay = 0.5 }, 
     }
 
     #[test]
+    fn a_sign_within_its_floor_is_not_known() {
+        let mut runs = simulated(&TWO_LAYERS, &[]);
+        let signs = ["X(t) ≻ 0", "X(t) has a negative"];
+        for run in &mut runs {
+            for name in signs {
+                assert!(held(run, name).iter().any(|held| *held != Held::Unresolved));
+            }
+            run.stored.arrays.get_mut("floor_eig_x").unwrap().values.fill(1e3);
+            for name in signs {
+                assert!(held(run, name).iter().all(|held| *held == Held::Unresolved), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn singular_values_are_distinct_where_both_their_floors_are_between_them() {
+        let mut runs = simulated(&TWO_LAYERS, &[]);
+        let run = &mut runs[0];
+        for (floor, expected) in [(0.45, Held::Yes), (0.55, Held::Unresolved)] {
+            for layer in ["w1", "w2"] {
+                let sigma = run.stored.arrays.get_mut(&format!("sigma_{layer}")).unwrap();
+                sigma.values = [3.0, 2.0, 1.0].repeat(sigma.shape[0]);
+                run.stored.arrays.get_mut(&format!("floor_{layer}")).unwrap().values.fill(floor);
+            }
+            let told = held(run, "W1(t) and W2(t)");
+            assert!(told.iter().all(|held| *held == expected), "{floor}: {told:?}");
+        }
+    }
+
+    #[test]
     fn hypotheses_hold_and_fail_where_theory_says_so() {
         let runs = simulated(&TWO_LAYERS, &[]);
         let [balanced_weak, balanced_strong, _, strong] = &runs[..] else { panic!("four runs") };

@@ -403,6 +403,10 @@ mod tests {
         assert!(mathml("a negative value").starts_with("<mrow><mtext>a</mtext> <mtext>negative</mtext>"));
         assert_eq!(mathml("rank AF"), "<mrow><mtext>rank</mtext> <mi>A</mi><mi>F</mi></mrow>");
         assert_eq!(mathml("d_out"), "<mrow><msub><mi>d</mi><mrow><mtext>out</mtext></mrow></msub></mrow>");
+        // Two letters of an index or of a differential are two.
+        for (text, [first, second]) in [("ij", ["i", "j"]), ("kk", ["k", "k"]), ("dt", ["d", "t"])] {
+            assert_eq!(mathml(text), format!("<mrow><mi>{first}</mi><mi>{second}</mi></mrow>"));
+        }
         assert!(mathml("a < b & c").contains("<mo>&lt;</mo>"));
     }
 
