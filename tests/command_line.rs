@@ -626,7 +626,7 @@ fn schema_and_lists_name_every_kind() {
     let parsed: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert_eq!(parsed["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let of_network = String::from_utf8(place.call(&["schema", "--network"]).stdout).unwrap();
-    for name in ["resnet-50", "directclr", "lars", "noise_variance"] {
+    for name in ["resnet-50", "random-features", "warmup_epochs", "noise_variance"] {
         assert!(of_network.contains(name) && !parsed.to_string().contains(name), "{name}");
     }
     for topic in lines(&place.call(&["list"])) {

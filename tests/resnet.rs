@@ -26,7 +26,7 @@ fn a_file_about_a_real_network_is_checked_in_every_build() {
     for (override_, told) in [
         ("sweep.method=[{ kind = \"directclr\", d0 = 65 }]", "the representation has 64 coordinates"),
         ("training.pieces=3", "pieces = 3"),
-        ("training.warmup_epochs=8", "leave nothing of 8 epochs"),
+        ("training.warmup_epochs=6", "leave nothing of 6 epochs"),
         ("network.kind=resnet-9", "resnet-8"),
         ("loss.reduction=sum", "\"mean\""),
         ("views.flip=2", "from 0 to 1"),
