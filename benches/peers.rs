@@ -257,11 +257,108 @@ fn measure_sweep(experiment: &Experiment, threads: usize, folder: &Path, workloa
     json!({ "seconds": seconds })
 }
 
+/// Steps of a real network: full-batch training of ResNet-8 on pictures as they are, so that no program draws anything.
+#[cfg(feature = "resnet")]
+mod network {
+    use super::{Experiment, Path, Value, json, median, on_threads, parse, save};
+    use contraflow::files::Array;
+    use contraflow::resnet::{Device, RealNetworks};
+    use contraflow::run::{Store, Task, run_all};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use std::collections::BTreeMap;
+
+    /// Pictures a step, of 3 x 32 x 32.
+    const BATCH: usize = 100;
+    /// Steps after which programs are compared, and steps between the two runs whose times are subtracted.
+    const COMPARED: u64 = 5;
+    const TIMED: u64 = 10;
+    const RATE: f64 = 0.1;
+    /// A rate that leaves weights as they are drawn.
+    const NO_RATE: f64 = 1e-30;
+
+    fn experiment(folder: &Path, rate: f64, steps: u64) -> Experiment {
+        parse(&format!(
+            r#"
+            seed     = 1
+            data     = {{ kind = "cifar10", path = {folder:?} }}
+            views    = {{ crop_min = 1.0, flip = 0, jitter = 0, grayscale = 0, blur_first = 0, blur_second = 0, solarise_second = 0 }}
+            network  = {{ kind = "resnet-8", width = 16 }}
+            method   = {{ kind = "simclr", projector = {{ kind = "none" }} }}
+            training = {{ optimiser = {{ kind = "sgd", rate = {rate:e}, weight_decay = 1e-4 }}, epochs = {steps}, batch = {BATCH} }}
+            observe  = {{ every = {steps}, images = {BATCH}, neighbours = 5 }}
+            "#
+        ))
+    }
+
+    /// Trains, and gives the loss of the last step and the weights by name.
+    fn train(experiment: &Experiment) -> (f64, BTreeMap<String, Array>) {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let store = Store::new(scratch.path());
+        let engine = RealNetworks::new(Device::Cpu).expect("the CPU");
+        let task = Task::new(experiment, &store, false).expect("a writable store").with_engine(&engine);
+        run_all(&[task], 1, &|| false, &|_, _| (), &|_, ended| assert!(ended.is_ok()));
+        let plan = &experiment.plans[0];
+        let run = store.load(plan).expect("a record");
+        let loss = run.last("loss").unwrap_or_else(|| panic!("{}", run.outcome))[0];
+        (loss, store.load_state(plan).expect("weights"))
+    }
+
+    /// Pictures as CIFAR-10 has them, and the weights that training starts from.
+    pub fn save_inputs(folder: &Path) {
+        let mut generator = ChaCha8Rng::seed_from_u64(1);
+        let mut file = |name: &str, count: usize| {
+            let bytes: Vec<u8> = (0..count)
+                .flat_map(|index| {
+                    let (slope, level): (f64, f64) = (generator.random(), generator.random());
+                    let picture: Vec<u8> = (0..3072)
+                        .map(|k| {
+                            (63.0
+                                * (level
+                                    + slope * f64::from(k % 32) / 32.0
+                                    + 2.0 * generator.random::<f64>())) as u8
+                        })
+                        .collect();
+                    std::iter::once((index % 10) as u8).chain(picture)
+                })
+                .collect();
+            std::fs::write(folder.join(name), bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        };
+        (1..=5).for_each(|k| file(&format!("data_batch_{k}.bin"), BATCH / 5));
+        file("test_batch.bin", BATCH);
+        let (_, weights) = train(&experiment(folder, NO_RATE, 1));
+        let entries: Vec<(&str, &[usize], &[f64])> =
+            weights.iter().map(|(name, array)| (&**name, &*array.shape, &*array.values)).collect();
+        save(folder, "inputs_resnet_step", &entries);
+    }
+
+    pub fn measure(folder: &Path, threads: usize) -> Value {
+        on_threads(threads, || {
+            let (loss, weights) = train(&experiment(folder, RATE, COMPARED));
+            let is_trained = |name: &str| !name.contains("running") && !name.contains("tracked");
+            let parameters: Vec<f64> = weights
+                .iter()
+                .filter(|(name, _)| is_trained(name))
+                .flat_map(|(_, array)| array.values.clone())
+                .collect();
+            let entries: [(&str, &[usize], &[f64]); 2] =
+                [("loss", &[], &[loss]), ("parameters", &[parameters.len()], &parameters)];
+            save(folder, "contraflow_resnet_step", &entries);
+            let seconds = |steps: u64| median(3, || drop(train(&experiment(folder, RATE, steps))));
+            json!({ "seconds": (seconds(COMPARED + TIMED) - seconds(COMPARED)) / TIMED as f64 })
+        })
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["inputs", folder] => save_inputs(folder.as_ref()),
+        ["inputs", folder] => {
+            save_inputs(folder.as_ref());
+            #[cfg(feature = "resnet")]
+            network::save_inputs(folder.as_ref());
+        }
         [workload, folder, threads] => {
             let folder: &Path = folder.as_ref();
             let threads: usize = threads.parse().expect("a number of threads");
@@ -277,6 +374,8 @@ fn main() {
                 "flow" => measure_flow(folder),
                 "sgd_sweep" => measure_sweep(&sgd_sweep(), threads, folder, workload),
                 "flow_sweep" => measure_sweep(&flow_sweep(), threads, folder, workload),
+                #[cfg(feature = "resnet")]
+                "resnet_step" => network::measure(folder, threads),
                 other => panic!("no workload is called {other}"),
             });
             println!("{measured}");

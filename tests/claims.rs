@@ -1,6 +1,6 @@
 //! The audit as a whole: every claim at the quick level, its control, and the notes that speak of it.
 
-use contraflow::claim::{self, Verdict};
+use contraflow::claim::{self, Evidence, Verdict};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,7 +29,10 @@ fn every_claim_comes_to_its_recorded_verdict_and_every_control_is_rejected() {
         let id = claim["id"].as_str().unwrap();
         let registered = claim::named(id).unwrap();
         let verdict = Verdict::named(claim["verdict"].as_str().unwrap()).unwrap();
-        assert_eq!(registered.recorded(), Some(verdict), "{id}");
+        // No claim trains a real network, and here are no records of one.
+        let is_judged = registered.evidence != Evidence::RealNetwork;
+        let expected = if is_judged { registered.recorded() } else { Some(Verdict::Inconclusive) };
+        assert_eq!(expected, Some(verdict), "{id}");
         assert_eq!(claim["source"], registered.source, "{id}");
         assert_eq!(claim["statement"], registered.statement, "{id}");
         for text in ["statement", "source", "summary"] {

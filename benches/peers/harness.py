@@ -16,6 +16,9 @@ RECORD_EVERY = 10
 TIME_END = 10.0
 RTOL = 1e-6
 ATOL = 1e-8
+NETWORK_STEPS = 5
+NETWORK_RATE = 0.1
+NETWORK_DECAY = 1e-4
 
 
 def load(folder, name):

@@ -44,10 +44,13 @@ WORKLOADS = {
     "flow": ("flow to t = 10, two layers, Eq. 2, N = 1,024", {"weights": 1e-4}),
     "sgd_sweep": ("32 runs of SGD, 1,000 steps each", {"spectrum": 0.2}),
     "flow_sweep": ("32 flows to t = 10, N = 512", {"weights": 1e-4}),
+    "resnet_step": ("SGD step, ResNet-8 of width 16, 100 pairs of 3 x 32 x 32, float32", {"loss": 1e-4, "parameters": 1e-3}),
 }
 # Single precision: agreement on the same batches, as far as that carries.
 SINGLE = {"compared": 1e-3}
-TORCH_HAS = {"eq2_1024", "eq2_8192", "dot_1024", "cosine_1024", "sgd", "flow"}
+TORCH_HAS = {"eq2_1024", "eq2_8192", "dot_1024", "cosine_1024", "sgd", "flow", "resnet_step"}
+# A network in JAX would need one more library.
+JAX_HAS = set(WORKLOADS) - {"resnet_step"}
 TIME_LIMIT = 1200
 
 
@@ -71,7 +74,7 @@ def prepare_environment():
 
 def build():
     """Builds contraflow's side and returns its program."""
-    command = ["cargo", "bench", "--bench", "peers", "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "--features", "resnet", "--bench", "peers", "--no-run", "--message-format=json"]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     ours = [m for m in messages if m.get("executable") and m["target"]["name"] == "peers"]
@@ -100,7 +103,8 @@ def measure(workload, program, thread_counts):
         ours = lines_of([program, workload, INPUTS, str(threads)])
         common = {"program": "contraflow", "variant": "", "threads": threads}
         found += [common | {"results": f"contraflow_{workload}.npz"} | line for line in ours]
-        found += lines_of([PYTHON, HERE / "jax_peer.py", workload, INPUTS, str(threads)])
+        if workload in JAX_HAS:
+            found += lines_of([PYTHON, HERE / "jax_peer.py", workload, INPUTS, str(threads)])
         if workload in TORCH_HAS:
             found += lines_of([PYTHON, HERE / "torch_peer.py", workload, INPUTS, str(threads)])
     return found

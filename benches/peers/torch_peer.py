@@ -1,9 +1,12 @@
 """The workloads in PyTorch: `torch_peer.py WORKLOAD FOLDER THREADS` prints a line of JSON for each variant."""
 
+import math
+import pathlib
 import sys
 import time
 import warnings
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchdiffeq
@@ -194,6 +197,87 @@ def flow():
         harness.report(FOLDER, "torch", WORKLOAD, variant, THREADS, seconds, results, evaluations=len(calls), **more)
 
 
+class Block(torch.nn.Module):
+    """Two 3x3 convolutions around which a 1x1 convolution leads where the size changes."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(outputs)
+        self.conv2 = torch.nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = torch.nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride > 1 or inputs != outputs:
+            shortcut = torch.nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = torch.nn.Sequential(shortcut, torch.nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        around = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)) + around)
+
+
+class ResNet8(torch.nn.Module):
+    """Three stages of one block, of widths 16, 32 and 64."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(16)
+        for stage, (inputs, outputs, stride) in enumerate([(16, 16, 1), (16, 32, 2), (32, 64, 2)], 1):
+            self.add_module(f"layer{stage}", torch.nn.Sequential(Block(inputs, outputs, stride)))
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+
+def resnet_step():
+    """Steps of SGD on all pictures as they are: both views of a picture are the same."""
+    records = b"".join((pathlib.Path(FOLDER) / f"data_batch_{k}.bin").read_bytes() for k in range(1, 6))
+    pixels = np.frombuffer(records, np.uint8).reshape(-1, 3073)[:, 1:].reshape(-1, 3, 32, 32) / 255
+    mean, std = pixels.mean((0, 2, 3), keepdims=True), pixels.std((0, 2, 3), keepdims=True)
+    pictures = torch.tensor((pixels - mean) / std, dtype=torch.float32)
+    weights = harness.load(FOLDER, "resnet_step")
+    for variant in ("eager", "channels last", "compile"):
+        layout = torch.channels_last if variant == "channels last" else torch.contiguous_format
+        x = pictures.to(memory_format=layout)
+
+        def start():
+            model = ResNet8()
+            with torch.no_grad():
+                for name, value in model.named_parameters():
+                    value.copy_(torch.tensor(weights[name]))
+            model = model.to(memory_format=layout)
+            decayed = [p for p in model.parameters() if p.dim() > 1]
+            others = [p for p in model.parameters() if p.dim() == 1]
+            groups = [{"params": decayed, "weight_decay": harness.NETWORK_DECAY}, {"params": others}]
+            optimiser = torch.optim.SGD(groups, lr=harness.NETWORK_RATE, momentum=0.9)
+            return model, torch.compile(model) if variant == "compile" else model, optimiser
+
+        def step(network, optimiser):
+            optimiser.zero_grad()
+            loss = cosine(torch.stack([network(x), network(x)]))
+            loss.backward()
+            optimiser.step()
+            return loss.detach()
+
+        model, network, optimiser = start()
+        compilation = warm(lambda: step(network, optimiser))
+        if compilation is None:
+            continue
+        model, network, optimiser = start()
+        for done in range(harness.NETWORK_STEPS):
+            for group in optimiser.param_groups:
+                group["lr"] = harness.NETWORK_RATE * 0.5 * (1 + math.cos(math.pi * done / harness.NETWORK_STEPS))
+            loss = step(network, optimiser)
+        compared = torch.cat([p.detach().flatten() for _, p in sorted(model.named_parameters())])
+        seconds, _ = harness.median_seconds(lambda: step(network, optimiser), 9)
+        more = {"compilation": compilation} if variant == "compile" else {}
+        results = {"loss": loss, "parameters": compared}
+        harness.report(FOLDER, "torch", WORKLOAD, variant, THREADS, seconds, results, **more)
+
+
 EQ2 = {"eager": backward(eq2), "blocks": backward_in_blocks, "compile": backward(torch.compile(eq2))}
 WORKLOADS = {
     "eq2_1024": lambda: loss_and_gradient(EQ2, 1024),
@@ -204,6 +288,7 @@ WORKLOADS = {
     ),
     "sgd": sgd,
     "flow": flow,
+    "resnet_step": resnet_step,
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ use super::export::regular_file;
 use super::run::Work;
 use super::verify::{self, Evidence};
 use super::{DONE, FAILED, MakeReport, counted, embedded, print_line, refuse};
-use crate::claim::{Claim, Finding, Level, NeededExperiment, Source};
+use crate::claim::{self, Claim, Finding, Level, NeededExperiment, Source};
 use crate::experiment::Experiment;
 use crate::files::{FileError, write_atomically};
 use crate::report::{self, Report, Reported};
@@ -160,18 +160,23 @@ fn stores_in(dir: &Path) -> Result<Vec<Store>, String> {
 type Judged = (Vec<(Claim, Finding)>, Vec<(Claim, String)>);
 
 /// Judges the claims that belong to these experiments, on the records that are there; nothing is run. They are those that an
-/// experiment names, and those for which all is there; a claim is judged on the experiments that it wants as it wants them,
-/// not on those of the same name with other settings.
+/// experiment names, and those for which all is there (about a real network: the records of one); a claim is judged on the
+/// experiments that it wants as it wants them, not on those of the same name with other settings.
 fn judge(found: &[Found], jobs: usize) -> Judged {
     let experiments = || found.iter().map(|found| &found.experiment);
     let named: Vec<&str> = verify::claims_of(experiments()).iter().map(|claim| claim.id).collect();
     let levels = [Level::Quick, Level::Full];
     let there = |claim: &Claim, level: Level| {
-        claim.experiments.iter().all(|wanted| found.iter().any(|found| found.is(wanted, level)))
+        let mut is_there =
+            claim.experiments.iter().map(|wanted| found.iter().any(|found| found.is(wanted, level)));
+        match claim.evidence {
+            claim::Evidence::RealNetwork => is_there.any(|there| there),
+            _ => is_there.all(|there| there),
+        }
     };
     let mut of_level: [Vec<Claim>; 2] = Default::default();
     let mut unjudged = Vec::new();
-    for claim in crate::claim::all() {
+    for claim in claim::all() {
         let level = levels.iter().position(|level| there(&claim, *level));
         let belongs = named.contains(&claim.id) || level.is_some() && !claim.experiments.is_empty();
         match level {
@@ -196,7 +201,7 @@ fn judge(found: &[Found], jobs: usize) -> Judged {
         (0..work.len()).for_each(|index| evidence.load(index));
         verdicts.extend(claims.iter().copied().zip(verify::judge_on(claims, evidence, level, jobs)));
     }
-    let order = crate::claim::all();
+    let order = claim::all();
     verdicts.sort_by_key(|(claim, _)| order.iter().position(|other| other.id == claim.id));
     (verdicts, unjudged)
 }
@@ -213,9 +218,10 @@ fn lacking(claim: &Claim, found: &[Found]) -> String {
             None => wanted.name.to_string(),
         }
     });
-    format!(
-        "it wants {}; `contraflow verify {} --out DIR` runs what it needs",
-        words.collect::<Vec<_>>().join("; "),
-        claim.id
-    )
+    let (words, separator) = (words.collect::<Vec<_>>(), "; ");
+    if claim.evidence == claim::Evidence::RealNetwork {
+        return format!("it wants one of {}; `contraflow reproduce NAME` runs it", words.join(separator));
+    }
+    let words = words.join(separator);
+    format!("it wants {words}; `contraflow verify {} --out DIR` runs what it needs", claim.id)
 }

@@ -51,7 +51,8 @@ pub(super) fn reproduce(arguments: &Reproduce) -> u8 {
         missing.is_empty()
     };
     let drawn: Vec<&Experiment> = experiments.iter().filter(there).collect();
-    let others: Vec<&Experiment> = others.iter().filter(there).collect();
+    let started = |experiment: &&Experiment| verify::is_started_for_claims(experiment) && there(experiment);
+    let others: Vec<&Experiment> = others.iter().filter(started).collect();
     let records = arguments.out.join("records");
     let all = || drawn.iter().chain(&others);
     let stores: Vec<Store> = all().map(|experiment| verify::store(&records, experiment)).collect();

@@ -7,10 +7,10 @@ use super::{DONE, FAILED, INTERRUPTED, Verify, embedded, interrupted, print_line
 use crate::claim::{
     self, Case, Claim, Counterexample, Finding, Level, NeededExperiment, Run, Source, Verdict,
 };
-use crate::experiment::{Experiment, Plan};
+use crate::experiment::{Experiment, Plan, Subject};
 use crate::files::FileError;
 use crate::report::Reported;
-use crate::run::{PlannedRuns, Store};
+use crate::run::{PlannedRuns, State, Store};
 use crate::settings::{Problem, meant};
 use console::Style;
 use rayon::prelude::*;
@@ -43,7 +43,11 @@ pub(super) fn verify(arguments: &Verify) -> u8 {
 fn judge(claims: &[Claim], level: Level, records: &Path, arguments: &Verify) -> Result<u8, u8> {
     let jobs = arguments.parallel.jobs();
     let needed = needed(claims, level, &[]).map_err(|problem| refuse(&problem))?;
-    let needed: Vec<&Experiment> = needed.iter().filter(|experiment| has_files(experiment)).collect();
+    let runs_here = |experiment: &&Experiment| {
+        is_started_for_claims(experiment) && has_files(experiment)
+            || is_whole(experiment, &store(records, experiment))
+    };
+    let needed: Vec<&Experiment> = needed.iter().filter(runs_here).collect();
     let stores: Vec<Store> = needed.iter().map(|experiment| store(records, experiment)).collect();
     let kept = arguments.out.is_some();
     let planned: Vec<PlannedRuns> =
@@ -138,6 +142,17 @@ pub(super) fn needed(
         }
     }
     Ok(needed)
+}
+
+/// Whether an experiment is run because a claim wants it. A real network takes hours or weeks, so that it is trained only where its
+/// experiment is asked for by name.
+pub(super) fn is_started_for_claims(experiment: &Experiment) -> bool {
+    experiment.subject != Subject::RealNetwork
+}
+
+/// Whether the records of all runs are there.
+fn is_whole(experiment: &Experiment, store: &Store) -> bool {
+    experiment.plans.iter().all(|plan| matches!(store.state(plan), State::Finished | State::Failed(_)))
 }
 
 /// Whether the files that an experiment names are there; says which one is not.
@@ -245,10 +260,15 @@ fn report(claims: &[Claim], findings: &[Finding], as_json: bool, in_depth: bool)
     if departures.is_empty() { DONE } else { FAILED }
 }
 
-/// Verdicts that are not those that the repository records, and controls that were not rejected.
+/// Verdicts that are not those that the repository records, and controls that were not rejected. A claim about a real network that
+/// there is no record of was not judged, and departs from nothing.
 fn departures(claims: &[Claim], findings: &[Finding]) -> Vec<String> {
     let mut found = Vec::new();
     for (claim, finding) in claims.iter().zip(findings) {
+        let was_judged = finding.control.rejected.is_some();
+        if claim.evidence == claim::Evidence::RealNetwork && !was_judged {
+            continue;
+        }
         if claim.recorded() != Some(finding.verdict) {
             let recorded = claim.recorded().map_or("nothing", Verdict::name);
             let (id, verdict, why) = (claim.id, finding.verdict, &finding.summary);
@@ -364,6 +384,23 @@ mod tests {
         );
         let blind = Finding { control: Control::new("x", false), ..found };
         assert!(departures(&claims, &[blind])[0].contains("control was not rejected"));
+    }
+
+    #[test]
+    fn a_real_network_without_records_is_no_departure_and_one_with_another_verdict_is() {
+        let claims = [claim::named("table-1").unwrap()];
+        let case = Case { level: Level::Quick, runs: BTreeMap::new() };
+        let found = claims[0].examine(&case);
+        assert_eq!(found.verdict, Verdict::Inconclusive);
+        assert!(departures(&claims, std::slice::from_ref(&found)).is_empty());
+        let judged = Finding { control: Control::new("x", true), ..found };
+        assert!(departures(&claims, &[judged])[0].contains("table-1 is inconclusive"));
+    }
+
+    #[test]
+    fn claims_start_no_real_network() {
+        let started = |name: &str| is_started_for_claims(&embedded::named(name, &[]).unwrap());
+        assert!(started("figure_3_paper") && !started("resnet_mnist"));
     }
 
     #[test]
