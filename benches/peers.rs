@@ -261,12 +261,11 @@ fn measure_sweep(experiment: &Experiment, threads: usize, folder: &Path, workloa
 #[cfg(feature = "resnet")]
 mod network {
     use super::{Experiment, Path, Value, json, median, on_threads, parse, save};
-    use contraflow::files::Array;
     use contraflow::resnet::{Device, RealNetworks};
     use contraflow::run::{Store, Task, run_all};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
-    use std::collections::BTreeMap;
+    use safetensors::SafeTensors;
 
     /// Pictures a step, of 3 x 32 x 32.
     const BATCH: usize = 100;
@@ -274,8 +273,8 @@ mod network {
     const COMPARED: u64 = 5;
     const TIMED: u64 = 10;
     const RATE: f64 = 0.1;
-    /// A rate that leaves weights as they are drawn.
-    const NO_RATE: f64 = 1e-30;
+    /// A rate that leaves weights as they are drawn: 0 in single precision, so that zeros stay zeros, where ReLU has its kink.
+    const NO_RATE: f64 = 1e-60;
 
     fn experiment(folder: &Path, rate: f64, steps: u64) -> Experiment {
         parse(&format!(
@@ -291,8 +290,11 @@ mod network {
         ))
     }
 
-    /// Trains, and gives the loss of the last step and the weights by name.
-    fn train(experiment: &Experiment) -> (f64, BTreeMap<String, Array>) {
+    /// Name, shape and values of each, in the order of names.
+    type Parameters = Vec<(String, Vec<usize>, Vec<f64>)>;
+
+    /// Trains, and gives the loss of the last step and what was trained.
+    fn train(experiment: &Experiment) -> (f64, Parameters) {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let store = Store::new(scratch.path());
         let engine = RealNetworks::new(Device::Cpu).expect("the CPU");
@@ -301,7 +303,24 @@ mod network {
         let plan = &experiment.plans[0];
         let run = store.load(plan).expect("a record");
         let loss = run.last("loss").unwrap_or_else(|| panic!("{}", run.outcome))[0];
-        (loss, store.load_state(plan).expect("weights"))
+        let bytes = std::fs::read(store.directory(plan).join("state.safetensors")).expect("weights");
+        let tensors = SafeTensors::deserialize(&bytes).expect("weights");
+        let is_trained = |name: &str| !name.contains("running") && !name.contains("tracked");
+        let mut parameters: Parameters = tensors
+            .iter()
+            .filter(|(name, _)| is_trained(name))
+            .map(|(name, tensor)| {
+                let number =
+                    |four: &[u8]| f64::from(f32::from_le_bytes(four.try_into().expect("four bytes")));
+                (
+                    name.to_string(),
+                    tensor.shape().to_vec(),
+                    tensor.data().chunks_exact(4).map(number).collect(),
+                )
+            })
+            .collect();
+        parameters.sort_by(|a, b| a.0.cmp(&b.0));
+        (loss, parameters)
     }
 
     /// Pictures as CIFAR-10 has them, and the weights that training starts from.
@@ -311,14 +330,9 @@ mod network {
             let bytes: Vec<u8> = (0..count)
                 .flat_map(|index| {
                     let (slope, level): (f64, f64) = (generator.random(), generator.random());
-                    let picture: Vec<u8> = (0..3072)
-                        .map(|k| {
-                            (63.0
-                                * (level
-                                    + slope * f64::from(k % 32) / 32.0
-                                    + 2.0 * generator.random::<f64>())) as u8
-                        })
-                        .collect();
+                    let mut pixel =
+                        |k: u32| level + slope * f64::from(k % 32) / 32.0 + 2.0 * generator.random::<f64>();
+                    let picture: Vec<u8> = (0..3072).map(|k| (63.0 * pixel(k)) as u8).collect();
                     std::iter::once((index % 10) as u8).chain(picture)
                 })
                 .collect();
@@ -326,21 +340,16 @@ mod network {
         };
         (1..=5).for_each(|k| file(&format!("data_batch_{k}.bin"), BATCH / 5));
         file("test_batch.bin", BATCH);
-        let (_, weights) = train(&experiment(folder, NO_RATE, 1));
+        let (_, parameters) = train(&experiment(folder, NO_RATE, 1));
         let entries: Vec<(&str, &[usize], &[f64])> =
-            weights.iter().map(|(name, array)| (&**name, &*array.shape, &*array.values)).collect();
+            parameters.iter().map(|(name, shape, values)| (&**name, &**shape, &**values)).collect();
         save(folder, "inputs_resnet_step", &entries);
     }
 
     pub fn measure(folder: &Path, threads: usize) -> Value {
         on_threads(threads, || {
-            let (loss, weights) = train(&experiment(folder, RATE, COMPARED));
-            let is_trained = |name: &str| !name.contains("running") && !name.contains("tracked");
-            let parameters: Vec<f64> = weights
-                .iter()
-                .filter(|(name, _)| is_trained(name))
-                .flat_map(|(_, array)| array.values.clone())
-                .collect();
+            let (loss, parameters) = train(&experiment(folder, RATE, COMPARED));
+            let parameters: Vec<f64> = parameters.into_iter().flat_map(|(_, _, values)| values).collect();
             let entries: [(&str, &[usize], &[f64]); 2] =
                 [("loss", &[], &[loss]), ("parameters", &[parameters.len()], &parameters)];
             save(folder, "contraflow_resnet_step", &entries);

@@ -179,4 +179,49 @@ observe  = {{ every = 3, images = 20, neighbours = 5, first = [2, 16] }}
         let State::Failed(message) = other.state(&wrong.plans[0]) else { panic!("not kept as failed") };
         assert!(message.contains("conv1.weight has the shape"), "{message}");
     }
+
+    /// The claims about ResNet-50 on records of a smaller network: in a folder with an experiment of the name that they want.
+    #[test]
+    fn claims_read_the_records_of_a_real_network_and_start_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/resnet_mnist.toml");
+        let text = std::fs::read_to_string(digits).unwrap();
+        let replaced = |text: String, key: &str, value: &str| {
+            let line = text.lines().find(|line| line.starts_with(key)).unwrap().to_string();
+            text.replacen(&line, value, 1)
+        };
+        let text =
+            replaced(text, "data ", r#"data = { kind = "shapes", images = 40, test_images = 40, size = 8 }"#);
+        let text = replaced(text, "network ", r#"network = { kind = "resnet-8", width = 4 }"#);
+        let text = replaced(text, "repeats ", "repeats = 2");
+        let text = text.replace("epochs = 6", "epochs = 2").replace("batch = 100", "batch = 10");
+        std::fs::create_dir(folder.path().join("experiments")).unwrap();
+        std::fs::write(folder.path().join("experiments/resnet_mnist.toml"), text).unwrap();
+        let contraflow = |arguments: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_contraflow"));
+            let output = command.args(arguments).current_dir(&folder).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            (output.status.code(), format!("{told}{}", String::from_utf8_lossy(&output.stderr)))
+        };
+
+        let (status, told) = contraflow(&["verify", "table-1"]);
+        assert!(status == Some(0) && told.contains("inconclusive"), "{told}");
+        assert!(told.contains("contraflow reproduce resnet_mnist"), "{told}");
+
+        let (status, told) = contraflow(&["reproduce", "resnet_mnist", "--out", "figures"]);
+        assert_eq!(status, Some(0), "{told}");
+        let scope = "resnet-8 of width 4, 40 pictures (shapes, 8 x 8), 2 epochs, 2 seeds";
+        for claim in ["figure-2", "figure-7b", "figure-9", "table-1", "table-2"] {
+            let row = told.lines().find(|line| line.starts_with(claim)).unwrap_or_else(|| panic!("{told}"));
+            assert!(row.contains("outside-hypotheses"), "{row}");
+        }
+        assert!(!told.contains("figure-12 "), "{told}");
+
+        let (status, told) =
+            contraflow(&["verify", "table-1", "figure-12", "--out", "figures/records", "--json"]);
+        assert!(status == Some(0) && told.contains(scope) && told.contains("needs the record"), "{told}");
+
+        let (status, told) = contraflow(&["report", "figures"]);
+        assert!(status == Some(0) && told.contains("5 claims"), "{told}");
+    }
 }

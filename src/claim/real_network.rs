@@ -339,7 +339,7 @@ mod tests {
     fn the_scope_is_told_and_directclr_is_that_of_the_tables() {
         let runs = fixtures::runs("resnet_mnist", &[], |_| Vec::new());
         assert_eq!(scope(&runs[0]), "resnet-8 of width 16, 2000 pictures (idx, 16 x 16), 6 epochs");
-        assert_eq!(by_method(&runs).values().map(Vec::len).collect::<Vec<_>>(), [3; 9]);
+        assert_eq!(by_method(&runs).values().map(Vec::len).collect::<Vec<_>>(), [6; 9]);
         let papers = fixtures::runs("resnet50_imagenet", &[], |_| Vec::new());
         let directclr = &by_method(&papers)["directclr"];
         assert_eq!(directclr.len(), 1);

@@ -46,8 +46,8 @@ const SHARE: f64 = 30.0 / 128.0;
 fn about(shares: &[f64]) -> Vec<Statement> {
     let margins = |of: fn(f64) -> f64| shares.iter().map(|share| of(*share)).collect();
     vec![
-        Statement::new("more than 12 % collapse", margins(|share| share - 0.5 * SHARE)),
-        Statement::new("less than 47 % collapse", margins(|share| 2.0 * SHARE - share)),
+        Statement::new("more than 12 % have collapsed", margins(|share| share - 0.5 * SHARE)),
+        Statement::new("less than 47 % have collapsed", margins(|share| 2.0 * SHARE - share)),
     ]
 }
 
@@ -72,9 +72,10 @@ fn only_without(
 ) -> Result<Vec<Statement>, String> {
     // Half a value lies between none and one.
     let margins = |counts: Vec<f64>, sign: f64| counts.iter().map(|count| sign * (count - 0.5)).collect();
-    let mut statements = vec![Statement::new("none collapses", margins(collapsed("none")?, 1.0))];
+    let mut statements =
+        vec![Statement::new("a collapse without a projector", margins(collapsed("none")?, 1.0))];
     for name in keep {
-        statements.push(Statement::new(format!("{name} does not"), margins(collapsed(name)?, -1.0)));
+        statements.push(Statement::new(format!("no collapse with {name}"), margins(collapsed(name)?, -1.0)));
     }
     Ok(statements)
 }

@@ -168,7 +168,11 @@ impl<'a> Labels<'a> {
                 };
                 // A legend breaks before a second key, and not inside of one.
                 let space = if words == kind { '\u{a0}' } else { ' ' };
-                words += &format!("{space}{}={text}", symbol.replace('_', "\u{a0}"));
+                words += &match key.value {
+                    // A table inside is told by its kind alone.
+                    ValueType::OneOf(_) => format!(" {text}"),
+                    _ => format!("{space}{}={text}", symbol.replace('_', "\u{a0}")),
+                };
                 alike.retain(|peer| text_of(peer, key).as_ref() == Some(&text));
             }
         }
@@ -378,5 +382,15 @@ observe  = { times = { kind = "linear", every = 1 }, quantities = ["loss"] }
         ] {
             assert_eq!(shades(sweep), [0.0, 0.5, 1.0], "{sweep}");
         }
+    }
+
+    #[test]
+    fn a_table_inside_of_a_swept_one_is_told_by_its_kind() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+        let text = std::fs::read_to_string(folder.join("resnet_mnist.toml")).unwrap();
+        let experiment = Experiment::parse("test.toml", &folder, &text, &[]).unwrap();
+        let labels = Labels::new(experiment.plans.iter().collect());
+        let of = |cell: usize| labels.joined(&experiment.plans[cell * experiment.repeats], &["method"]);
+        assert_eq!([of(0), of(5), of(7)], ["simclr nonlinear", "simclr low-rank-diagonal", "directclr"]);
     }
 }

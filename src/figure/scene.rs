@@ -248,8 +248,9 @@ impl Type {
             let cut = if end == rest.len() || rest[end..].starts_with(' ') {
                 end
             } else {
-                // A word wider than the line has to be broken.
-                rest[..end].rfind(' ').unwrap_or(end)
+                // A word wider than the line has to be broken, after a hyphen where it has one.
+                let hyphen = rest[..end].rfind('-').map(|at| at + 1);
+                rest[..end].rfind(' ').or(hyphen).unwrap_or(end)
             };
             lines.push(rest[..cut].trim().to_owned());
             rest = rest[cut..].trim_start();
@@ -264,4 +265,18 @@ pub(super) fn tidy(text: &str) -> String {
     let text: String = text.chars().map(|letter| if forbidden(letter) { ' ' } else { letter }).collect();
     // Spaces that do not break stay.
     text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_too_wide_is_broken_after_its_hyphen_and_a_space_comes_first() {
+        let font = Type::new().unwrap();
+        let lines = |text: &str, fits: &str| font.wrap(text, 8.0, font.width(fits, 8.0) + 0.1, 3);
+        assert_eq!(lines("random-features", "random-fea"), ["random-", "features"]);
+        assert_eq!(lines("a random-features", "a random-fea"), ["a", "random-", "features"]);
+        assert_eq!(lines("randomfeatures", "randomfea"), ["randomfea", "tures"]);
+    }
 }

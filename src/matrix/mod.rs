@@ -33,7 +33,7 @@ pub use eigen::{SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
 pub use exponential::{exponential, symmetric_exponential};
 pub use jacobi::{JACOBI_LIMIT, Svd, SvdWorkspace, singular_values, spectral_norm, svd};
 pub use positive::PositiveInverse;
-pub use product::{Destination, View, product, product_of_rows};
+pub use product::{Destination, Rows, View, product, product_of_rows};
 pub use qr::{random_orthogonal, triangular_factor};
 pub use scale::{frobenius_norm, largest_entry, power_of_two_scale};
 pub use solve::{Factorisation, SymmetricFactors};

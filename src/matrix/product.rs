@@ -82,22 +82,33 @@ pub fn product(out: &mut [f64], destination: Destination, scale: f64, a: View<'_
     }
 }
 
+/// A matrix in single precision, one row after the other, each beginning so many numbers after the one before.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The first row and all that follows; what is beyond the last row is not looked at.
+    pub values: &'a [f32],
+    /// From the begin of a row to that of the next, at least its length.
+    pub stride: usize,
+    /// Whether its transpose is meant.
+    pub is_transposed: bool,
+}
+
 /// In single precision and row by row: out (m x n) becomes lhs (m x k) times rhs, or grows by it where `is_added`; rhs is k x n, or n x k
-/// where `is_transposed`. One thread. Panics where the lengths do not agree.
+/// where it is transposed. One thread. Panics where the lengths do not agree.
 pub fn product_of_rows(
     out: &mut [f32],
     is_added: bool,
     lhs: &[f32],
-    (rhs, is_transposed): (&[f32], bool),
+    rhs: Rows<'_>,
     (m, k, n): (usize, usize, usize),
 ) {
     let out = faer::MatMut::from_row_major_slice_mut(out, m, n);
     let lhs = faer::MatRef::from_row_major_slice(lhs, m, k);
-    let rhs = if is_transposed {
-        faer::MatRef::from_row_major_slice(rhs, n, k).transpose()
-    } else {
-        faer::MatRef::from_row_major_slice(rhs, k, n)
-    };
+    let (rows, length) = if rhs.is_transposed { (n, k) } else { (k, n) };
+    let values = &rhs.values[..rows.saturating_sub(1) * rhs.stride + length];
+    // Columns of the transpose: what faer 0.24 calls rows with a stride takes them for columns.
+    let columns = faer::MatRef::from_column_major_slice_with_stride(values, length, rows, rhs.stride);
+    let rhs = if rhs.is_transposed { columns } else { columns.transpose() };
     let accumulate = if is_added { faer::Accum::Add } else { faer::Accum::Replace };
     faer::linalg::matmul::matmul(out, accumulate, lhs, rhs, 1.0f32, faer::Par::Seq);
 }

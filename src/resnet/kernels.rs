@@ -2,7 +2,7 @@
 //! in loops of our own on the CPU, where broadcasting element by element takes ten times as long as the memory needs.
 
 use super::operations::EPSILON;
-use crate::matrix::product_of_rows;
+use crate::matrix::{Rows, product_of_rows};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
@@ -309,6 +309,17 @@ impl Kernels for Flex {
         let mut out = vec![0.0f32; count * outputs * places];
         let each =
             out.par_chunks_exact_mut(outputs * places).zip(input.par_chunks_exact(inputs * height * width));
+        if keeps_the_size(kernel, stride, padding) {
+            let by_line = lines_of_kernels(weights);
+            each.for_each_init(Vec::new, |met, (out, picture)| {
+                meet_lines(met, picture, (height, width));
+                for (line, weights) in by_line.iter().enumerate() {
+                    let met = of_line(met, line, (height, width), false);
+                    product_of_rows(out, line > 0, weights, met, (outputs, 3 * inputs, places));
+                }
+            });
+            return of_values(out, &[count, outputs, rows, columns]);
+        }
         each.for_each_init(Vec::new, |met, (out, picture)| {
             let met = if kernel == 1 && stride == 1 {
                 picture
@@ -317,7 +328,8 @@ impl Kernels for Flex {
                 meet(met, picture, (height, width), (rows, columns), kernel, (stride, padding));
                 &*met
             };
-            product_of_rows(out, false, weights, (met, false), (outputs, size, places));
+            let met = Rows { values: met, stride: places, is_transposed: false };
+            product_of_rows(out, false, weights, met, (outputs, size, places));
         });
         of_values(out, &[count, outputs, rows, columns])
     }
@@ -339,12 +351,23 @@ impl Kernels for Flex {
         let (stride, padding) = (options.stride[0], options.padding[0]);
         let (input, pulls) = (x.storage::<f32>(), grad.storage::<f32>());
         let (places, size) = (rows * columns, inputs * kernel * kernel);
+        let by_lines = keeps_the_size(kernel, stride, padding);
         let of_picture = |(mut met, mut sum): (Vec<f32>, Vec<f32>), picture: usize| {
             let length = inputs * height * width;
             let of = &input[picture * length..(picture + 1) * length];
-            meet(&mut met, of, (height, width), (rows, columns), kernel, (stride, padding));
             let pulls = &pulls[picture * outputs * places..(picture + 1) * outputs * places];
-            product_of_rows(&mut sum, true, pulls, (&met, true), (outputs, places, size));
+            if by_lines {
+                meet_lines(&mut met, of, (height, width));
+                for (line, sum) in sum.chunks_exact_mut(outputs * 3 * inputs).enumerate() {
+                    let met = of_line(&met, line, (height, width), true);
+                    product_of_rows(sum, true, pulls, met, (outputs, places, 3 * inputs));
+                }
+            } else {
+                met.resize(size * places, 0.0);
+                meet(&mut met, of, (height, width), (rows, columns), kernel, (stride, padding));
+                let met = Rows { values: &met, stride: places, is_transposed: true };
+                product_of_rows(&mut sum, true, pulls, met, (outputs, places, size));
+            }
             (met, sum)
         };
         // Sums over a fixed number of parts, whatever the number of threads, so that results do not depend on it.
@@ -354,19 +377,67 @@ impl Kernels for Flex {
             .into_par_iter()
             .map(|index| {
                 let pictures = (index * part).min(count)..((index + 1) * part).min(count);
-                pictures.fold((vec![0.0; size * places], vec![0.0; outputs * size]), of_picture).1
+                pictures.fold((Vec::new(), vec![0.0; outputs * size]), of_picture).1
             })
             .collect();
         let mut total = vec![0.0f32; outputs * size];
         for sum in sums {
             total.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
         }
-        of_values(total, &shape)
+        of_values(if by_lines { kernels_of_lines(&total) } else { total }, &shape)
     }
 }
 
 /// Numbers that a thread takes at a time.
 const PIECE: usize = 1 << 14;
+
+/// Whether a convolution is one of 3 x 3 whose output is as large as its input.
+fn keeps_the_size(kernel: usize, stride: usize, padding: usize) -> bool {
+    (kernel, stride, padding) == (3, 1, 1)
+}
+
+/// Weights (o x c x 3 x 3) by the line of the kernel: three times o x 3c.
+fn lines_of_kernels(weights: &[f32]) -> [Vec<f32>; 3] {
+    std::array::from_fn(|line| {
+        weights.chunks_exact(9).flat_map(|kernel| kernel[3 * line..3 * line + 3].iter().copied()).collect()
+    })
+}
+
+/// The inverse of [`lines_of_kernels`], the three one after the other.
+fn kernels_of_lines(lines: &[f32]) -> Vec<f32> {
+    let length = lines.len() / 3;
+    let at = |k: usize| lines[(k / 3 % 3) * length + k / 9 * 3 + k % 3];
+    (0..lines.len()).map(at).collect()
+}
+
+/// What a convolution that keeps the size meets of a picture, for each channel and column of the kernel the plane moved by that column,
+/// between two lines of zeros: 3c x (h + 2) w. From its first, second and third line on it is what the lines of the kernel meet,
+/// so that a third of what all places meet is copied.
+fn meet_lines(met: &mut Vec<f32>, picture: &[f32], (height, width): (usize, usize)) {
+    let area = height * width;
+    // Lines of zeros stay what they are from picture to picture.
+    met.resize(picture.len() / area * 3 * (area + 2 * width), 0.0);
+    let planes = picture.chunks_exact(area).flat_map(|plane| [plane; 3]);
+    for (k, (met, plane)) in met.chunks_exact_mut(area + 2 * width).zip(planes).enumerate() {
+        let met = &mut met[width..width + area];
+        match k % 3 {
+            0 => {
+                met[1..].copy_from_slice(&plane[..area - 1]);
+                met.iter_mut().step_by(width).for_each(|value| *value = 0.0);
+            }
+            1 => met.copy_from_slice(plane),
+            _ => {
+                met[..area - 1].copy_from_slice(&plane[1..]);
+                met.iter_mut().skip(width - 1).step_by(width).for_each(|value| *value = 0.0);
+            }
+        }
+    }
+}
+
+/// What a line of the kernel meets: 3c x h w.
+fn of_line(met: &[f32], line: usize, (height, width): (usize, usize), is_transposed: bool) -> Rows<'_> {
+    Rows { values: &met[line * width..], stride: (height + 2) * width, is_transposed }
+}
 
 /// What every place of the kernel meets of a picture, a row for each channel and place: c k² x outputs.
 fn meet(
@@ -449,21 +520,36 @@ mod tests {
 
     #[test]
     fn convolutions_and_their_weight_gradients_are_those_of_the_library_for_all_kernels_and_strides() {
-        for (kernel, stride, size) in [(3, 1, 7), (3, 2, 8), (3, 2, 7), (1, 2, 6), (1, 1, 5), (7, 2, 16)] {
+        for (kernel, stride, height, width) in [
+            (3, 1, 7, 7),
+            (3, 1, 4, 9),
+            (3, 1, 9, 1),
+            (3, 1, 1, 1),
+            (3, 2, 8, 8),
+            (3, 2, 7, 7),
+            (3, 2, 5, 8),
+            (1, 2, 6, 6),
+            (1, 1, 5, 5),
+            (7, 2, 16, 16),
+        ] {
             let padding = kernel / 2;
-            let out = (size + 2 * padding - kernel) / stride + 1;
-            let (x, weight, grad) =
-                (random([11, 3, size, size]), random([5, 3, kernel, kernel]), random([11, 5, out, out]));
+            let out = |length: usize| (length + 2 * padding - kernel) / stride + 1;
+            let (x, weight, grad) = (
+                random([11, 3, height, width]),
+                random([5, 3, kernel, kernel]),
+                random([11, 5, out(height), out(width)]),
+            );
             let options = || ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+            let what = format!("kernel {kernel}, stride {stride}, {height} x {width}");
             let error = difference(
                 Flex::convolve(x.clone(), weight.clone(), options()),
                 Flex::conv2d(x.clone(), weight.clone(), None, options()),
             );
-            assert!(error < TOLERANCE, "forward: kernel {kernel}, stride {stride}, size {size}: {error}");
+            assert!(error < TOLERANCE, "forward: {what}: {error}");
             let own = Flex::weight_gradient(x.clone(), weight.clone(), grad.clone(), options());
             let library = Flex::conv2d_weight_backward(x, weight, grad, options());
             let error = difference(own, library);
-            assert!(error < TOLERANCE, "kernel {kernel}, stride {stride}, size {size}: {error}");
+            assert!(error < TOLERANCE, "{what}: {error}");
         }
     }
 
