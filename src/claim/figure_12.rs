@@ -2,7 +2,7 @@
 
 use super::case::{Case, Run};
 use super::finding::Finding;
-use super::real_network::{DIGITS_OVER_D0, IMAGE_NET, Statement, conclude, recorded};
+use super::real_network::{DIGITS_OVER_D0, IMAGE_NET, Statement, conclude, dim_of, recorded};
 use super::statistics::Median;
 use super::{Claim, Evidence};
 use serde_json::{Value, json};
@@ -17,6 +17,9 @@ pub(super) const CLAIM: Claim = Claim {
     experiments: &[IMAGE_NET, DIGITS_OVER_D0],
     judge,
 };
+
+/// The smallest d0 is at most one of so many coordinates.
+const SMALL: usize = 16;
 
 /// Accuracies by d0, ascending; one a seed.
 type Curve = Vec<(usize, Vec<f64>)>;
@@ -49,14 +52,21 @@ fn judge(case: &Case) -> Result<Finding, String> {
     let mut judged: Vec<&Run> = runs.iter().filter(is_directclr).collect();
     judged.sort_by_key(|run| run.plan.seed.repeat);
     let mut by_d0: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    let mut seeds: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for run in &judged {
         let d0 = run.plan.settings.table("method").integer("d0");
         by_d0.entry(d0).or_default().push(run.last("probe_accuracy")?[0]);
+        seeds.entry(d0).or_default().push(run.plan.seed.repeat);
     }
     let curve: Curve = by_d0.into_iter().collect();
-    let sizes: Vec<usize> = curve.iter().map(|(_, accuracies)| accuracies.len()).collect();
-    if curve.len() < 3 || sizes.iter().any(|size| *size != sizes[0]) {
-        return Err(format!("wants three d0 or more, with the same seeds; there are {sizes:?} runs"));
+    let dim = dim_of(&judged, "sigma_representation")?;
+    let ends = curve.first().zip(curve.last()).map(|((smallest, _), (largest, _))| (*smallest, *largest));
+    let reaches = ends.is_some_and(|(smallest, largest)| SMALL * smallest <= dim && largest == dim);
+    if curve.len() < 3 || !reaches || seeds.values().any(|other| Some(other) != seeds.values().next()) {
+        let d0: Vec<usize> = seeds.keys().copied().collect();
+        return Err(format!(
+            "wants three d0 or more with the same seeds, from at most 1/{SMALL} of the {dim} coordinates to all of them; there are {d0:?}"
+        ));
     }
     let medians: Vec<(usize, Median)> =
         curve.iter().map(|(d0, accuracies)| (*d0, Median::of(accuracies.iter().copied()))).collect();
@@ -115,27 +125,34 @@ mod tests {
 
     #[test]
     fn the_records_of_the_papers_setting_decide_and_ascending_accuracies_are_rejected() {
-        let found = |accuracy: fn(f64) -> f64| {
-            let record = |run: &Run| {
+        let found = |accuracy: fn(f64) -> f64, dim: usize| {
+            let record = move |run: &Run| {
                 let method = run.plan.settings.table("method");
                 let d0 = if method.kind() == "directclr" { method.integer("d0") as f64 } else { 1.0 };
-                vec![("probe_accuracy", vec![accuracy(d0.log2())])]
+                vec![("probe_accuracy", vec![accuracy(d0.log2())]), ("sigma_representation", vec![1.0; dim])]
             };
-            CLAIM.examine(&case(vec![("resnet50_imagenet", runs("resnet50_imagenet", &[], record))]))
+            CLAIM.examine(&case(vec![(
+                "resnet50_imagenet",
+                runs("resnet50_imagenet", &["repeats=6"], record),
+            )]))
         };
-        let arched = found(|x| 0.6 - 0.01 * (x - 8.0).powi(2));
+        let arched = found(|x| 0.6 - 0.01 * (x - 8.0).powi(2), 2048);
         assert_eq!(
             (arched.verdict, arched.control.rejected),
             (Verdict::Consistent, Some(true)),
             "{}",
             arched.summary
         );
-        let rising = found(|x| 0.05 * x);
+        let rising = found(|x| 0.05 * x, 2048);
         assert_eq!(
             (rising.verdict, rising.control.rejected),
             (Verdict::Refuted, Some(true)),
             "{}",
             rising.summary
         );
+        // Where d0 does not reach the whole representation, nothing is said of its large end.
+        let short = found(|x| 0.6 - 0.01 * (x - 8.0).powi(2), 4096);
+        assert_eq!(short.verdict, Verdict::Inconclusive);
+        assert!(short.summary.contains("4096"), "{}", short.summary);
     }
 }
