@@ -1,5 +1,6 @@
 //! A run between two of its steps: what it needs to go on to the same results.
 
+use super::weights::NOTE;
 use crate::experiment::{ENGINE_REVISION, Plan};
 use crate::files::{self, FileError};
 use crate::record::{Column, Trajectory};
@@ -23,9 +24,6 @@ pub struct Standing {
     /// Their velocities.
     pub velocities: Vec<Vec<f32>>,
 }
-
-/// Key of the header under which everything but numbers stands.
-const NOTES: &str = "contraflow";
 
 /// Writes the checkpoint of `plan` whole or not at all, with the seconds that the run has taken so far.
 pub fn write(path: &Path, plan: &Plan, standing: &Standing, seconds: f64) -> Result<(), FileError> {
@@ -60,7 +58,7 @@ pub fn write(path: &Path, plan: &Plan, standing: &Standing, seconds: f64) -> Res
             TensorView::new(*dtype, shape.clone(), bytes).map_err(|error| invalid(error.to_string()))?;
         views.push((name.as_str(), view));
     }
-    let notes = HashMap::from([(NOTES.to_string(), notes.to_string())]);
+    let notes = HashMap::from([(NOTE.to_string(), notes.to_string())]);
     let bytes = safetensors::serialize(views, Some(notes)).map_err(|error| invalid(error.to_string()))?;
     files::write_atomically(path, &bytes)
 }
@@ -75,7 +73,7 @@ pub fn read(path: &Path, plan: &Plan) -> Result<(Standing, f64), FileError> {
 fn parse(bytes: &[u8], plan: &Plan) -> Result<(Standing, f64), String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let notes =
-        metadata.metadata().as_ref().and_then(|notes| notes.get(NOTES)).ok_or("it is not a checkpoint")?;
+        metadata.metadata().as_ref().and_then(|notes| notes.get(NOTE)).ok_or("it is not a checkpoint")?;
     let notes: Value = serde_json::from_str(notes).map_err(|error| error.to_string())?;
     if notes["plan"] != plan.hash.as_str() || notes["engine"] != ENGINE_REVISION {
         return Err("it is of another plan, or of another version of the program".to_string());

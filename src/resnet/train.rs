@@ -198,10 +198,10 @@ impl<'a, B: Kernels> Trainer<'a, B> {
         let effort = Effort { steps: standing.step, evaluations: standing.step, ..Effort::default() };
         let state = match ending.is_finished() {
             true => {
-                let notes =
-                    [("architecture", self.plan.settings.table("network").kind()), ("plan", &self.plan.hash)];
+                let architecture = self.plan.settings.table("network").kind();
+                let note = serde_json::json!({ "architecture": architecture, "plan": self.plan.hash });
                 let named = self.weights.named(&self.architecture);
-                Some(("state.safetensors", weights::safetensors_bytes(&named, &notes)?))
+                Some(("state.safetensors", weights::safetensors_bytes(&named, &note.to_string())?))
             }
             false => None,
         };

@@ -21,6 +21,9 @@ pub struct Weights<B: Backend> {
 /// Values by name, row by row, with their shapes.
 pub type Named = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
+/// Key of the header of our safetensors files under which everything but numbers stands.
+pub const NOTE: &str = "contraflow";
+
 impl<B: Backend> Weights<B> {
     /// Draws the parameters; those of the projector come from a stream of their own, so that methods share their network.
     pub fn draw(architecture: &Architecture, seed: Seed, device: &B::Device) -> Weights<B> {
@@ -194,11 +197,12 @@ fn without_prefix(named: Named) -> Named {
     }
 }
 
-/// A safetensors file of floats, with notes in its header.
+/// A safetensors file of floats, with a note in its header. One note: the library writes several in an order that changes from call
+/// to call, and files of equal runs are equal.
 ///
 /// # Errors
 /// Shapes that do not fit their values.
-pub fn safetensors_bytes(named: &Named, notes: &[(&str, &str)]) -> Result<Vec<u8>, String> {
+pub fn safetensors_bytes(named: &Named, note: &str) -> Result<Vec<u8>, String> {
     let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = named
         .iter()
         .map(|(name, (shape, values))| {
@@ -211,7 +215,6 @@ pub fn safetensors_bytes(named: &Named, notes: &[(&str, &str)]) -> Result<Vec<u8
             .map_err(|error| format!("{name}: {error}"))?;
         views.push((name.as_str(), view));
     }
-    let notes: HashMap<String, String> =
-        notes.iter().map(|(key, value)| ((*key).to_string(), (*value).to_string())).collect();
-    safetensors::serialize(views, (!notes.is_empty()).then_some(notes)).map_err(|error| error.to_string())
+    let notes = HashMap::from([(NOTE.to_string(), note.to_string())]);
+    safetensors::serialize(views, Some(notes)).map_err(|error| error.to_string())
 }
