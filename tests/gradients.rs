@@ -773,3 +773,46 @@ fn what_is_not_a_number_in_one_embedding_never_becomes_a_finite_loss() {
         }
     }
 }
+
+/// The worst error of the gradient of `copies` of a few samples, whose sums are then those of the few, in units of the promise.
+fn worst_of_copies(loss: &Loss, few: &[f64], dim: usize, copies: usize) -> f64 {
+    let exact = exact_gradient(loss, few, dim, Reduction::Sum);
+    let (peak, terms) = absolute_terms(loss, few, dim, Reduction::Sum);
+    let (first, second) = few.split_at(few.len() / 2);
+    let many = [first.repeat(copies), second.repeat(copies)].concat();
+    let mut gradient = vec![0.0; many.len()];
+    loss.evaluate(&many, dim, Reduction::Sum, &mut Workspace::default(), &mut gradient);
+    let (of_first, of_second) = gradient.split_at(gradient.len() / 2);
+    let worst = |gradient: &[f64], exact: &[f64], terms: &[f64]| {
+        largest(gradient.chunks(exact.len()).flat_map(|copy| {
+            let errors = copy.iter().zip(exact).map(|(found, exact)| (found - exact).abs());
+            let relative = errors.zip(terms).map(|(error, terms)| match error {
+                0.0 => 0.0,
+                error => error / (PROMISE * (1.0 + peak) * terms),
+            });
+            relative.collect::<Vec<_>>()
+        }))
+    };
+    let half = exact.len() / 2;
+    worst(of_first, &exact[..half], &terms[..half]).max(worst(of_second, &exact[half..], &terms[half..]))
+}
+
+#[test]
+fn sums_of_many_equal_terms_keep_their_digits() {
+    let copies = 8190;
+    for x in [1.0 / 3.0, 0.1, 0.9] {
+        for loss in Loss::examples() {
+            let first = [0.0, x, x, 0.5 * x];
+            let second = match loss {
+                Loss::Euclidean(_) => first,
+                Loss::Dot(_) | Loss::Cosine(_) => [x, 0.0, 0.9 * x, x],
+            };
+            let worst = worst_of_copies(&loss, &[first, second].concat(), 2, copies);
+            assert!(worst <= 1.0, "{loss:?}, {x}: {worst} times the promise");
+        }
+        // What the promise excludes: all terms in turn.
+        let term = x / copies as f64;
+        let in_turn: f64 = (0..copies).map(|_| term).sum();
+        assert!((in_turn - x).abs() > PROMISE * x, "{x}: {in_turn}");
+    }
+}

@@ -6,11 +6,12 @@
 //! few times N (d + p), and [`KEPT`] weights a part.
 
 use super::mutual::{panels, parts_of};
-use super::pairwise::{CANCELLATION, resize, sum_differences};
+use super::pairwise::{CANCELLATION, TERMS_IN_TURN, resize, sum_differences};
 use super::softmax::Softmax;
 use super::tile::{
-    AddMultiples, CHUNK, Instructions, Kernel, LARGEST_LOGIT, OwnProducts, Pairs, ROWS, Side, SubtractOwn,
-    Tiled, Vectors, add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
+    AddMultiples, CHUNK, Instructions, Kernel, LARGEST_LOGIT, LongSums, OwnProducts, Pairs, ROWS, Side,
+    SubtractOwn, Tiled, Vectors, add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits,
+    store_all,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
@@ -62,7 +63,7 @@ pub(super) struct Directed {
 /// What one of several independent parts of the work, a range of rows, accumulates; see `mutual`.
 #[derive(Debug, Default)]
 struct Part {
-    columns: Tiled,
+    columns: LongSums,
     block: Block,
 }
 
@@ -167,16 +168,17 @@ impl Directed {
             }
         };
         let (first, others) = self.parts.split_first_mut().expect("at least one part");
-        others.iter().for_each(|part| part.columns.add_to(&mut first.columns));
+        let columns = first.columns.finish();
+        others.iter_mut().for_each(|part| part.columns.finish().add_to(columns));
         // What is no longer needed of the logits makes room.
         let factors = &mut self.positive_logits;
         factors.load(1, &self.negative_weights, -unscale);
         instructions.run(AddMultiples {
-            sums: first.columns.values_mut(),
+            sums: columns.values_mut(),
             factors: factors.values(),
             points: query_payload.values(),
         });
-        first.columns.write_to(of_keys, factor);
+        columns.write_to(of_keys, factor);
         Some(losses)
     }
 }
@@ -211,7 +213,7 @@ impl Part {
         let p = task.problem.payload_dim;
         let Part { columns, block } = self;
         columns.clear(p, task.positive_logits.len());
-        let mut loss = 0.0;
+        let (mut loss, mut in_turn) = (0.0, 0);
         let blocks = rows.chunks_mut(kept_rows * p).zip(negative_weights.chunks_mut(kept_rows));
         for (index, (rows, negative_weights)) in blocks.enumerate() {
             let first = first + index * kept_rows;
@@ -222,13 +224,13 @@ impl Part {
             loss += block.softmax.compute(&block.totals[..range.len()], &task.positive_logits[range.clone()]);
             negative_weights.copy_from_slice(&block.softmax.negative_weights);
             block.finish_rows(instructions, task, first, rows);
-            block.scale_payload(instructions, task, range);
-            instructions.run(AddColumns {
-                task,
-                rows: first..first + negative_weights.len(),
-                block,
-                columns,
-            });
+            block.scale_payload(instructions, task, range.clone());
+            if in_turn + range.len() > TERMS_IN_TURN {
+                columns.begin_anew(0..task.keys.points.chunks());
+                in_turn = 0;
+            }
+            in_turn += range.len();
+            instructions.run(AddColumns { task, rows: range, block, columns: columns.recent() });
         }
         loss
     }
@@ -355,17 +357,17 @@ struct AddColumns<'a> {
     task: &'a Task<'a>,
     rows: Range<usize>,
     block: &'a Block,
-    columns: &'a mut Tiled,
+    /// Sums of weighted payloads, in tiles.
+    columns: &'a mut [f64],
 }
 
 impl Kernel for AddColumns<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
         let AddColumns { task, rows, block, columns } = self;
-        let (lanes, chunks, p) = (S::F64_LANES, task.keys.points.chunks(), columns.dim());
+        let (lanes, chunks, p) = (S::F64_LANES, task.keys.points.chunks(), task.query_payload.dim());
         let kept = block.kept.values();
         let first_chunk = rows.start / CHUNK;
-        let columns = columns.values_mut();
         for (chunk, sums) in columns.chunks_exact_mut(p * CHUNK).enumerate() {
             for (tile_row, row) in rows.clone().step_by(ROWS).enumerate() {
                 let first = (tile_row * chunks + chunk) * ROWS * CHUNK;

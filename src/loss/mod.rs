@@ -197,6 +197,9 @@ impl Loss {
     ///
     /// `inputs` are the views, p x 2N, and `embeddings` their images, d x 2N. Every loss here depends on the
     /// embeddings through inner products alone, hence on W through M = WᵀW, and X = -2 ∂L/∂M.
+    ///
+    /// Errors are relative to the sum of |x|² of the inputs, of Eq. 2 less their mean: where clusters are much tighter than they are far
+    /// apart, X has fewer digits than the gradient.
     pub fn x_matrix(
         &self,
         embeddings: &[f64],

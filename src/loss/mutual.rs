@@ -8,9 +8,10 @@
 //! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, 2 d + 20 less where it is kept, d the dimension of
 //! points and p that of the payload; memory: a few times N (d + p), and [`KEPT`] values.
 
+use super::pairwise::TERMS_IN_TURN;
 use super::tile::{
-    CHUNK, Instructions, Kernel, OwnProducts, Pairs, ROWS, Side, Tiled, Vectors, add_all, add_to_columns,
-    add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
+    CHUNK, Instructions, Kernel, LongSums, OwnProducts, Pairs, ROWS, Side, Tiled, Vectors, add_all,
+    add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
@@ -82,16 +83,19 @@ pub(super) struct MutualSums {
 /// Kernel values that are kept from the first pass to the second, 4 MiB: those of the first tiles. The others are computed again.
 const KEPT: usize = 1 << 19;
 
+/// Tiles whose columns are summed in turn.
+const TILES_IN_TURN: usize = TERMS_IN_TURN / ROWS;
+
 /// What one of several independent parts of the work accumulates. Parts depend on N alone and are added in their order, so
 /// that the bits do not depend on the number of threads.
 #[derive(Debug, Default)]
 struct Part {
     /// Sums of values or weights over the columns of a row, and over the rows of a column.
     row_weights: Tiled,
-    column_weights: Tiled,
+    column_weights: LongSums,
     /// Sums of weighted payloads.
     rows: Tiled,
-    columns: Tiled,
+    columns: LongSums,
     /// Sums of the rows of a tile, lane by lane.
     lanes: Tiled,
     /// Kernel values of the first tiles, one tile after the other.
@@ -142,7 +146,7 @@ impl MutualSums {
             part.kept.reserve(1, (KEPT / shares).min(padded * padded));
             instructions.run(KernelSums { share: (index, shares), sides: (rows, columns), pairs, part });
         });
-        self.unite(pairs, |part| [&mut part.row_weights, &mut part.column_weights]);
+        self.unite(pairs, |part| [&mut part.row_weights, part.column_weights.finish()]);
     }
 
     /// With r and c the payloads of rows and columns: forms Σ_j w_ij c_j and Σ_j w_ij for each row, Σ_i w_ij r_i and Σ_i w_ij for
@@ -163,8 +167,8 @@ impl MutualSums {
             part.lanes.reserve(columns.payload().dim(), CHUNK);
             instructions.run(WeightedSums { share: (index, shares), sides: (rows, columns), pairs, part });
         });
-        self.unite(pairs, |part| [&mut part.row_weights, &mut part.column_weights]);
-        self.unite(pairs, |part| [&mut part.rows, &mut part.columns]);
+        self.unite(pairs, |part| [&mut part.row_weights, part.column_weights.finish()]);
+        self.unite(pairs, |part| [&mut part.rows, part.columns.finish()]);
     }
 
     /// Adds what all parts hold of rows and of columns to what the first holds; for unordered pairs, then the columns to the rows.
@@ -188,7 +192,7 @@ impl MutualSums {
 
     /// The same over the rows, one a column.
     pub fn column_weights(&self) -> &[f64] {
-        self.parts[0].column_weights.points()
+        self.parts[0].column_weights.finished().points()
     }
 
     /// Writes `factor` times the weighted sums of the rows to `sums` (p x N).
@@ -198,7 +202,7 @@ impl MutualSums {
 
     /// The same for columns.
     pub fn write_columns(&self, factor: f64, sums: &mut [f64]) {
-        self.parts[0].columns.write_to(sums, factor);
+        self.parts[0].columns.finished().write_to(sums, factor);
     }
 }
 
@@ -245,12 +249,17 @@ impl Kernel for KernelSums<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
         let KernelSums { share, sides: (rows, columns), pairs, part } = self;
-        let (row_sums, column_sums) = (part.row_weights.values_mut(), part.column_weights.values_mut());
+        let Part { row_weights, column_weights, kept, .. } = part;
+        let row_sums = row_weights.values_mut();
         let (lanes, chunks) = (S::F64_LANES, rows.points.chunks());
         let (width, sides) = (V * lanes, (rows.side(), columns.side()));
-        let mut kept = part.kept.values_mut().chunks_exact_mut(ROWS * width);
+        let mut kept = kept.values_mut().chunks_exact_mut(ROWS * width);
         for panel in panels(chunks, rows.largest_dim()) {
-            for (row, range) in tiles(share, &panel, chunks, pairs, width) {
+            for (index, (row, range)) in tiles(share, &panel, chunks, pairs, width).enumerate() {
+                if index > 0 && index.is_multiple_of(TILES_IN_TURN) {
+                    column_weights.begin_anew(panel.clone());
+                }
+                let column_sums = column_weights.recent();
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
                 for column in range.step_by(width) {
                     let mut tile = logits::<S, V>(simd, sides, pairs, (row, column));
@@ -286,18 +295,30 @@ impl Kernel for WeightedSums<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
         let WeightedSums { share, sides: (rows, columns), pairs, part } = self;
-        let (row_weights, column_weights) = (part.row_weights.values_mut(), part.column_weights.values_mut());
+        let Part {
+            row_weights,
+            column_weights,
+            rows: row_sums,
+            columns: sums_of_columns,
+            lanes: lanes_of_rows,
+            kept,
+        } = part;
+        let (row_weights, row_sums) = (row_weights.values_mut(), row_sums.values_mut());
         let (sides, row_payload, column_payload) =
             ((rows.side(), columns.side()), rows.payload(), columns.payload());
         let (row_normaliser, column_normaliser) = (rows.normaliser.values(), columns.normaliser.values());
         let (row_dim, column_dim) = (row_payload.dim(), column_payload.dim());
-        let (row_sums, column_sums) = (part.rows.values_mut(), part.columns.values_mut());
         let (lanes, chunks) = (S::F64_LANES, row_payload.chunks());
-        let lanes_of_rows = &mut part.lanes.values_mut()[..column_dim * ROWS * lanes];
+        let lanes_of_rows = &mut lanes_of_rows.values_mut()[..column_dim * ROWS * lanes];
         let width = V * lanes;
-        let mut kept = part.kept.values().chunks_exact(ROWS * width);
+        let mut kept = kept.values().chunks_exact(ROWS * width);
         for panel in panels(chunks, rows.largest_dim()) {
-            for (row, range) in tiles(share, &panel, chunks, pairs, width) {
+            for (index, (row, range)) in tiles(share, &panel, chunks, pairs, width).enumerate() {
+                if index > 0 && index.is_multiple_of(TILES_IN_TURN) {
+                    column_weights.begin_anew(panel.clone());
+                    sums_of_columns.begin_anew(panel.clone());
+                }
+                let (column_weights, column_sums) = (column_weights.recent(), sums_of_columns.recent());
                 let row_at = row % CHUNK;
                 let own_payload = row_payload.chunk(row / CHUNK);
                 let own_normaliser = &row_normaliser[row..row + ROWS];

@@ -9,6 +9,9 @@
 use super::square_distance;
 use crate::matrix::{Destination, View, product};
 
+/// Terms that are summed in turn. The roundings of n equal terms may add up to n ε/4 of their sum.
+pub(super) const TERMS_IN_TURN: usize = 512;
+
 /// Rows of logits held at a time: enough for the matrix products to run near their peak, few enough for the block
 /// to stay in the second-level cache up to N of about two thousand.
 const ROWS: usize = 64;
@@ -158,14 +161,10 @@ impl PairwiseSums {
                 let own = &problem.row_payload[i * p..(i + 1) * p];
                 let sum = &mut self.rows[i * p..(i + 1) * p];
                 sum.iter_mut().for_each(|sum| *sum *= normaliser);
-                let weights = &mut block[row * n..(row + 1) * n];
+                let weights = &block[row * n..(row + 1) * n];
                 let cancelled = subtract_own(sum, own, weight, tolerated);
-                match problem.column_sum {
-                    ColumnSum::Differences => add_multiple(&mut self.column_weight, normaliser, weights),
-                    ColumnSum::Plain if cancelled => {
-                        sum_differences(problem.original_payload, p, i, weights, normaliser, sum);
-                    }
-                    ColumnSum::Plain => {}
+                if cancelled && problem.column_sum == ColumnSum::Plain {
+                    sum_differences(problem.original_payload, p, i, weights, normaliser, sum);
                 }
                 let scaled = &mut self.scaled[row * p..(row + 1) * p];
                 for (to, from) in scaled.iter_mut().zip(&problem.column_payload[i * p..(i + 1) * p]) {
@@ -175,6 +174,10 @@ impl PairwiseSums {
             let columns = View::new(&self.scaled[..p * rows], p, rows);
             let block = View::new(&self.block[..n * rows], n, rows);
             product(&mut self.columns, Destination::Add, 1.0, columns, block.transpose());
+            if problem.column_sum == ColumnSum::Differences {
+                let normalisers = View::new(&self.normaliser[..rows], 1, rows);
+                product(&mut self.column_weight, Destination::Add, 1.0, normalisers, block.transpose());
+            }
         }
         if problem.column_sum == ColumnSum::Differences {
             for j in 0..n {
@@ -211,12 +214,22 @@ pub(super) fn sum_differences(
     normaliser: f64,
     sum: &mut [f64],
 ) {
+    const LANES: usize = 16;
     let own = &payload[i * p..(i + 1) * p];
     sum.fill(0.0);
-    for (other, weight) in payload.chunks_exact(p).zip(weights) {
-        let weight = normaliser * weight;
-        for ((s, r), o) in sum.iter_mut().zip(other).zip(own) {
-            *s += weight * (r - o);
+    for (first, sum) in (0..).step_by(LANES).zip(sum.chunks_mut(LANES)) {
+        let coordinates = first..first + sum.len();
+        let own = &own[coordinates.clone()];
+        // Block by block: a sum over all samples in turn would gather as many roundings.
+        for (payload, weights) in payload.chunks(p * TERMS_IN_TURN).zip(weights.chunks(TERMS_IN_TURN)) {
+            let mut of_block = [0.0; LANES];
+            for (other, weight) in payload.chunks_exact(p).zip(weights) {
+                let weight = normaliser * weight;
+                for ((s, r), o) in of_block.iter_mut().zip(&other[coordinates.clone()]).zip(own) {
+                    *s += weight * (r - o);
+                }
+            }
+            sum.iter_mut().zip(&of_block).for_each(|(sum, of_block)| *sum += of_block);
         }
     }
 }
@@ -231,14 +244,6 @@ pub(super) fn kernel_row(points: &[f64], own: &[f64], values: &mut [f64]) {
 pub(super) fn half_square_distances(points: &[f64], own: &[f64], values: &mut [f64]) {
     for (value, other) in values.iter_mut().zip(points.chunks_exact(own.len())) {
         *value = -0.5 * square_distance(own, other);
-    }
-}
-
-/// sum += factor * values.
-#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn add_multiple(sum: &mut [f64], factor: f64, values: &[f64]) {
-    for (s, value) in sum.iter_mut().zip(values) {
-        *s += factor * value;
     }
 }
 

@@ -7,6 +7,7 @@
 use super::pairwise::{resize, subtract_own};
 use pulp::Simd;
 use pulp::bytemuck::{cast_slice, cast_slice_mut, from_bytes, from_bytes_mut};
+use std::ops::Range;
 
 /// Rows of a tile: with four vectors a row its sixteen accumulators leave half of 32 registers to constants and operands.
 pub(super) const ROWS: usize = 4;
@@ -122,6 +123,58 @@ impl Tiled {
     pub fn chunk(&self, index: usize) -> &[f64] {
         let size = CHUNK * self.dim;
         &self.values()[index * size..(index + 1) * size]
+    }
+}
+
+/// Sums over many rows, of which [`TERMS_IN_TURN`](super::pairwise::TERMS_IN_TURN) at a time are summed by themselves.
+#[derive(Debug, Default)]
+pub(super) struct LongSums {
+    /// Of the last rows; of all of them at the end.
+    recent: Tiled,
+    /// Of the rows before them, where there are any.
+    earlier: Tiled,
+    has_earlier: bool,
+}
+
+impl LongSums {
+    /// Makes room for `count` sums of `dim` coordinates, all zero.
+    pub fn clear(&mut self, dim: usize, count: usize) {
+        self.recent.clear(dim, count);
+        self.has_earlier = false;
+    }
+
+    /// What the next rows are added to.
+    pub fn recent(&mut self) -> &mut [f64] {
+        self.recent.values_mut()
+    }
+
+    /// Lets these sums begin anew: to be called when as many rows have been added to them as are summed in turn.
+    pub fn begin_anew(&mut self, chunks: Range<usize>) {
+        if !self.has_earlier {
+            self.earlier.clear(self.recent.dim, self.recent.count);
+            self.has_earlier = true;
+        }
+        let size = CHUNK * self.recent.dim;
+        let range = chunks.start * size..chunks.end * size;
+        let recent = &mut self.recent.values_mut()[range.clone()];
+        add(&mut self.earlier.values_mut()[range], recent);
+        recent.fill(0.0);
+    }
+
+    /// The sums over all rows.
+    pub fn finish(&mut self) -> &mut Tiled {
+        if self.has_earlier {
+            self.recent.add_to(&mut self.earlier);
+            std::mem::swap(&mut self.recent, &mut self.earlier);
+            self.has_earlier = false;
+        }
+        &mut self.recent
+    }
+
+    /// The sums, after [`LongSums::finish`].
+    pub fn finished(&self) -> &Tiled {
+        debug_assert!(!self.has_earlier);
+        &self.recent
     }
 }
 
