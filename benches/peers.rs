@@ -260,7 +260,7 @@ fn measure_sweep(experiment: &Experiment, threads: usize, folder: &Path, workloa
 /// Steps of a real network: full-batch training of ResNet-8 on pictures as they are, so that no program draws anything.
 #[cfg(feature = "resnet")]
 mod network {
-    use super::{Experiment, Path, Value, json, median, on_threads, parse, save};
+    use super::{Experiment, Path, Value, json, median, parse, save};
     use contraflow::resnet::{Device, RealNetworks};
     use contraflow::run::{Store, Task, run_all};
     use rand::{RngExt, SeedableRng};
@@ -293,13 +293,13 @@ mod network {
     /// Name, shape and values of each, in the order of names.
     type Parameters = Vec<(String, Vec<usize>, Vec<f64>)>;
 
-    /// Trains, and gives the loss of the last step and what was trained.
-    fn train(experiment: &Experiment) -> (f64, Parameters) {
+    /// Trains on so many threads, and gives the loss of the last step and what was trained.
+    fn train(experiment: &Experiment, threads: usize) -> (f64, Parameters) {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let store = Store::new(scratch.path());
         let engine = RealNetworks::new(Device::Cpu).expect("the CPU");
         let task = Task::new(experiment, &store, false).expect("a writable store").with_engine(&engine);
-        run_all(&[task], 1, &|| false, &|_, _| (), &|_, ended| assert!(ended.is_ok()));
+        run_all(&[task], threads, &|| false, &|_, _| (), &|_, ended| assert!(ended.is_ok()));
         let plan = &experiment.plans[0];
         let run = store.load(plan).expect("a record");
         let loss = run.last("loss").unwrap_or_else(|| panic!("{}", run.outcome))[0];
@@ -340,22 +340,20 @@ mod network {
         };
         (1..=5).for_each(|k| file(&format!("data_batch_{k}.bin"), BATCH / 5));
         file("test_batch.bin", BATCH);
-        let (_, parameters) = train(&experiment(folder, NO_RATE, 1));
+        let (_, parameters) = train(&experiment(folder, NO_RATE, 1), 1);
         let entries: Vec<(&str, &[usize], &[f64])> =
             parameters.iter().map(|(name, shape, values)| (&**name, &**shape, &**values)).collect();
         save(folder, "inputs_resnet_step", &entries);
     }
 
     pub fn measure(folder: &Path, threads: usize) -> Value {
-        on_threads(threads, || {
-            let (loss, parameters) = train(&experiment(folder, RATE, COMPARED));
-            let parameters: Vec<f64> = parameters.into_iter().flat_map(|(_, _, values)| values).collect();
-            let entries: [(&str, &[usize], &[f64]); 2] =
-                [("loss", &[], &[loss]), ("parameters", &[parameters.len()], &parameters)];
-            save(folder, "contraflow_resnet_step", &entries);
-            let seconds = |steps: u64| median(3, || drop(train(&experiment(folder, RATE, steps))));
-            json!({ "seconds": (seconds(COMPARED + TIMED) - seconds(COMPARED)) / TIMED as f64 })
-        })
+        let (loss, parameters) = train(&experiment(folder, RATE, COMPARED), threads);
+        let parameters: Vec<f64> = parameters.into_iter().flat_map(|(_, _, values)| values).collect();
+        let entries: [(&str, &[usize], &[f64]); 2] =
+            [("loss", &[], &[loss]), ("parameters", &[parameters.len()], &parameters)];
+        save(folder, "contraflow_resnet_step", &entries);
+        let seconds = |steps: u64| median(3, || drop(train(&experiment(folder, RATE, steps), threads)));
+        json!({ "seconds": (seconds(COMPARED + TIMED) - seconds(COMPARED)) / TIMED as f64 })
     }
 }
 

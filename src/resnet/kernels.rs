@@ -1,4 +1,4 @@
-//! The inner loops of BatchNorm and of the weights' gradient of a convolution: by operations on tensors where a GPU fuses them, and
+//! The inner loops of BatchNorm, of convolutions and of their gradients: by operations on tensors where a GPU fuses them, and
 //! in loops of our own on the CPU, where broadcasting element by element takes ten times as long as the memory needs.
 
 use super::operations::EPSILON;
@@ -9,6 +9,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ActivationOps, ConvOptions, ModuleOps};
 use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// What BatchNorm leaves.
 pub struct Normalised<P> {
@@ -60,6 +61,16 @@ pub trait Kernels: Backend {
     /// The gradient of [`Kernels::rectify`] by its output.
     fn rectify_backward(out: Float<Self>, grad: Float<Self>) -> Float<Self> {
         Self::relu_backward(out, grad)
+    }
+
+    /// The gradient of a convolution with respect to x, which gives the shape.
+    fn input_gradient(
+        x: Float<Self>,
+        weight: Float<Self>,
+        grad: Float<Self>,
+        options: ConvOptions<2>,
+    ) -> Float<Self> {
+        Self::conv2d_x_backward(x, weight, grad, options)
     }
 
     /// The gradient of a convolution with respect to its weights (o x c x k x k), of which `weight` gives the shape.
@@ -271,8 +282,11 @@ impl Kernels for Flex {
             return Flex::relu(x);
         }
         let x = x.to_contiguous();
-        let mut out = x.storage::<f32>().to_vec();
-        out.par_chunks_mut(PIECE).for_each(|out| out.iter_mut().for_each(|value| *value = value.max(0.0)));
+        let input = x.storage::<f32>();
+        let mut out = vec![0.0f32; input.len()];
+        out.par_chunks_mut(PIECE).zip(input.par_chunks(PIECE)).for_each(|(out, input)| {
+            out.iter_mut().zip(input).for_each(|(out, value)| *out = value.max(0.0));
+        });
         of_values(out, &dims(&x))
     }
 
@@ -281,11 +295,13 @@ impl Kernels for Flex {
             return Flex::relu_backward(out, grad);
         }
         let (out, grad) = (out.to_contiguous(), grad.to_contiguous());
-        let mut pulled = grad.storage::<f32>().to_vec();
-        let pieces = pulled.par_chunks_mut(PIECE).zip(out.storage::<f32>().par_chunks(PIECE));
-        pieces.for_each(|(pulled, out)| {
-            for (pulled, out) in pulled.iter_mut().zip(out) {
-                *pulled = if *out > 0.0 { *pulled } else { 0.0 };
+        let (out, pulls) = (out.storage::<f32>(), grad.storage::<f32>());
+        let mut pulled = vec![0.0f32; pulls.len()];
+        let pieces = pulled.par_chunks_mut(PIECE).zip(pulls.par_chunks(PIECE)).zip(out.par_chunks(PIECE));
+        pieces.for_each(|((pulled, pulls), out)| {
+            // Both values by copy: a load that is only sometimes needed would be a branch, and signs are hard to predict.
+            for ((pulled, &pull), &out) in pulled.iter_mut().zip(pulls).zip(out) {
+                *pulled = if out > 0.0 { pull } else { 0.0 };
             }
         });
         of_values(pulled, &dims(&grad))
@@ -301,15 +317,14 @@ impl Kernels for Flex {
             unreachable!("weights are o x c x k x k")
         };
         let [count, _, height, width] = dims(&x)[..] else { unreachable!("pictures are n x c x h x w") };
-        let (stride, padding) = (options.stride[0], options.padding[0]);
-        let out_of = |length: usize| (length + 2 * padding - kernel) / stride + 1;
-        let (rows, columns) = (out_of(height), out_of(width));
+        let window = Window::new((height, width), kernel, &options);
+        let (rows, columns) = window.outputs;
         let (places, size) = (rows * columns, inputs * kernel * kernel);
         let (input, weights) = (x.storage::<f32>(), weight.storage::<f32>());
         let mut out = vec![0.0f32; count * outputs * places];
         let each =
             out.par_chunks_exact_mut(outputs * places).zip(input.par_chunks_exact(inputs * height * width));
-        if keeps_the_size(kernel, stride, padding) {
+        if window.keeps_the_size() {
             let by_line = lines_of_kernels(weights);
             each.for_each_init(Vec::new, |met, (out, picture)| {
                 meet_lines(met, picture, (height, width));
@@ -321,17 +336,48 @@ impl Kernels for Flex {
             return of_values(out, &[count, outputs, rows, columns]);
         }
         each.for_each_init(Vec::new, |met, (out, picture)| {
-            let met = if kernel == 1 && stride == 1 {
+            let met = if kernel == 1 && window.stride == 1 {
                 picture
             } else {
                 met.resize(size * places, 0.0);
-                meet(met, picture, (height, width), (rows, columns), kernel, (stride, padding));
+                window.meet(met, picture);
                 &*met
             };
             let met = Rows { values: met, stride: places, is_transposed: false };
             product_of_rows(out, false, weights, met, (outputs, size, places));
         });
         of_values(out, &[count, outputs, rows, columns])
+    }
+
+    /// A product for every picture: what each place of the kernel gives back to the input that it met.
+    fn input_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        grad: FlexTensor,
+        options: ConvOptions<2>,
+    ) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return Flex::conv2d_x_backward(x, weight, grad, options);
+        }
+        let (weight, grad, shape) = (weight.to_contiguous(), grad.to_contiguous(), dims(&x));
+        let [outputs, inputs, kernel, _] = dims(&weight)[..] else {
+            unreachable!("weights are o x c x k x k")
+        };
+        let [count, _, height, width] = shape[..] else { unreachable!("pictures are n x c x h x w") };
+        let window = Window::new((height, width), kernel, &options);
+        let (places, size) = (window.outputs.0 * window.outputs.1, inputs * kernel * kernel);
+        let (weights, pulls) = (weight.storage::<f32>(), grad.storage::<f32>());
+        let by_place: Vec<f32> = (0..size).flat_map(|k| weights[k..].iter().step_by(size).copied()).collect();
+        let mut out = vec![0.0f32; count * inputs * height * width];
+        let each =
+            out.par_chunks_exact_mut(inputs * height * width).zip(pulls.par_chunks_exact(outputs * places));
+        each.for_each_init(Vec::new, |met, (out, pulls)| {
+            met.resize(size * places, 0.0);
+            let pulls = Rows { values: pulls, stride: places, is_transposed: false };
+            product_of_rows(met, false, &by_place, pulls, (size, outputs, places));
+            window.give_back(met, out);
+        });
+        of_values(out, &shape)
     }
 
     /// One row of every product is a kernel's place: the input that it meets, times the gradient, summed over pictures and places.
@@ -347,11 +393,10 @@ impl Kernels for Flex {
         let (x, grad, shape) = (x.to_contiguous(), grad.to_contiguous(), dims(&weight));
         let [outputs, inputs, kernel, _] = shape[..] else { unreachable!("weights are o x c x k x k") };
         let [count, _, height, width] = dims(&x)[..] else { unreachable!("pictures are n x c x h x w") };
-        let [_, _, rows, columns] = dims(&grad)[..] else { unreachable!("pictures are n x c x h x w") };
-        let (stride, padding) = (options.stride[0], options.padding[0]);
+        let window = Window::new((height, width), kernel, &options);
         let (input, pulls) = (x.storage::<f32>(), grad.storage::<f32>());
-        let (places, size) = (rows * columns, inputs * kernel * kernel);
-        let by_lines = keeps_the_size(kernel, stride, padding);
+        let (places, size) = (window.outputs.0 * window.outputs.1, inputs * kernel * kernel);
+        let by_lines = window.keeps_the_size();
         let of_picture = |(mut met, mut sum): (Vec<f32>, Vec<f32>), picture: usize| {
             let length = inputs * height * width;
             let of = &input[picture * length..(picture + 1) * length];
@@ -364,7 +409,7 @@ impl Kernels for Flex {
                 }
             } else {
                 met.resize(size * places, 0.0);
-                meet(&mut met, of, (height, width), (rows, columns), kernel, (stride, padding));
+                window.meet(&mut met, of);
                 let met = Rows { values: &met, stride: places, is_transposed: true };
                 product_of_rows(&mut sum, true, pulls, met, (outputs, places, size));
             }
@@ -391,9 +436,110 @@ impl Kernels for Flex {
 /// Numbers that a thread takes at a time.
 const PIECE: usize = 1 << 14;
 
-/// Whether a convolution is one of 3 x 3 whose output is as large as its input.
-fn keeps_the_size(kernel: usize, stride: usize, padding: usize) -> bool {
-    (kernel, stride, padding) == (3, 1, 1)
+/// Where a square kernel goes over a picture, and what each of its places meets there.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    /// Height and width of the picture.
+    picture: (usize, usize),
+    /// Rows and columns of the output.
+    outputs: (usize, usize),
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+}
+
+impl Window {
+    fn new(picture: (usize, usize), kernel: usize, options: &ConvOptions<2>) -> Self {
+        let (stride, padding) = (options.stride[0], options.padding[0]);
+        let out_of = |length: usize| (length + 2 * padding - kernel) / stride + 1;
+        Window { picture, outputs: (out_of(picture.0), out_of(picture.1)), kernel, stride, padding }
+    }
+
+    /// Whether this is a convolution of 3 x 3 whose output is as large as its input.
+    fn keeps_the_size(&self) -> bool {
+        (self.kernel, self.stride, self.padding) == (3, 1, 1)
+    }
+
+    /// The outputs of a line of the picture for which a place of the kernel lies within it.
+    fn inside(&self, length: usize, outputs: usize, place: usize) -> Range<usize> {
+        let first = self.padding.saturating_sub(place).div_ceil(self.stride).min(outputs);
+        let end = (length + self.padding).saturating_sub(place).div_ceil(self.stride);
+        first..end.clamp(first, outputs)
+    }
+
+    /// For every place of the kernel and row of outputs: where the row begins among what all places meet of a plane, the columns in
+    /// which the place lies within the plane, and what it meets in the first of these, every further one a stride behind it.
+    fn for_rows(&self, mut of: impl FnMut(usize, Range<usize>, usize)) {
+        let ((height, width), (rows, columns)) = (self.picture, self.outputs);
+        for place in 0..self.kernel * self.kernel {
+            let (down, across) = (place / self.kernel, place % self.kernel);
+            let within = (self.inside(height, rows, down), self.inside(width, columns, across));
+            for row in 0..rows {
+                let inside = if within.0.contains(&row) { within.1.clone() } else { 0..0 };
+                let met = |output: usize, place: usize| output * self.stride + place - self.padding;
+                let first = match inside.is_empty() {
+                    true => 0,
+                    false => met(row, down) * width + met(inside.start, across),
+                };
+                of((place * rows + row) * columns, inside, first);
+            }
+        }
+    }
+
+    /// Writes what every place of the kernel meets of a picture, zeros beyond its edges, a row for each channel and place:
+    /// c k² x outputs.
+    fn meet(&self, met: &mut [f32], picture: &[f32]) {
+        let (area, columns) = (self.picture.0 * self.picture.1, self.outputs.1);
+        let of_channel = met.chunks_exact_mut(self.kernel * self.kernel * self.outputs.0 * columns);
+        for (met, plane) in of_channel.zip(picture.chunks_exact(area)) {
+            self.for_rows(|at, inside, first| {
+                let row = &mut met[at..at + columns];
+                row[..inside.start].fill(0.0);
+                row[inside.end..].fill(0.0);
+                let (row, source) = (&mut row[inside], &plane[first..]);
+                match self.stride {
+                    1 => row.copy_from_slice(&source[..row.len()]),
+                    2 => every_second(row, source),
+                    stride => row.iter_mut().zip(source.iter().step_by(stride)).for_each(|(to, x)| *to = *x),
+                }
+            });
+        }
+    }
+
+    /// Adds to every number of a picture what is given for it wherever it is met: the transpose of [`Window::meet`].
+    fn give_back(&self, met: &[f32], picture: &mut [f32]) {
+        let (area, columns) = (self.picture.0 * self.picture.1, self.outputs.1);
+        let of_channel = met.chunks_exact(self.kernel * self.kernel * self.outputs.0 * columns);
+        for (met, plane) in of_channel.zip(picture.chunks_exact_mut(area)) {
+            self.for_rows(|at, inside, first| {
+                let row = &met[at + inside.start..at + inside.end];
+                let sums = &mut plane[first..];
+                match self.stride {
+                    2 => add_to_every_second(sums, row),
+                    stride => sums.iter_mut().step_by(stride).zip(row).for_each(|(sum, value)| *sum += value),
+                }
+            });
+        }
+    }
+}
+
+/// Takes every second value, in pairs, of which the compiler makes vectors.
+fn every_second(out: &mut [f32], values: &[f32]) {
+    let (pairs, rest) = values.as_chunks::<2>();
+    out.iter_mut().zip(pairs).for_each(|(out, pair)| *out = pair[0]);
+    if let Some(out) = out.get_mut(pairs.len()) {
+        *out = rest[0];
+    }
+}
+
+/// Adds to every second value, in the same way.
+fn add_to_every_second(sums: &mut [f32], values: &[f32]) {
+    let (pairs, rest) = sums.as_chunks_mut::<2>();
+    let count = pairs.len();
+    pairs.iter_mut().zip(values).for_each(|(pair, value)| pair[0] += value);
+    if let Some(value) = values.get(count) {
+        rest[0] += value;
+    }
 }
 
 /// Weights (o x c x 3 x 3) by the line of the kernel: three times o x 3c.
@@ -439,64 +585,6 @@ fn of_line(met: &[f32], line: usize, (height, width): (usize, usize), is_transpo
     Rows { values: &met[line * width..], stride: (height + 2) * width, is_transposed }
 }
 
-/// What every place of the kernel meets of a picture, a row for each channel and place: c k² x outputs.
-fn meet(
-    met: &mut [f32],
-    picture: &[f32],
-    (height, width): (usize, usize),
-    (rows, columns): (usize, usize),
-    kernel: usize,
-    (stride, padding): (usize, usize),
-) {
-    let of_channel = met.chunks_exact_mut(kernel * kernel * rows * columns);
-    for (met, plane) in of_channel.zip(picture.chunks_exact(height * width)) {
-        for (place, row) in met.chunks_exact_mut(rows * columns).enumerate() {
-            fill(
-                row,
-                plane,
-                (height, width),
-                (rows, columns),
-                (place / kernel, place % kernel),
-                (stride, padding),
-            );
-        }
-    }
-}
-
-/// What a place of the kernel meets of a plane, for every output; zeros beyond the edges.
-fn fill(
-    out: &mut [f32],
-    plane: &[f32],
-    (height, width): (usize, usize),
-    (rows, columns): (usize, usize),
-    (down, across): (usize, usize),
-    (stride, padding): (usize, usize),
-) {
-    for row in 0..rows {
-        let out = &mut out[row * columns..(row + 1) * columns];
-        let source = (row * stride + down).checked_sub(padding).filter(|row| *row < height);
-        let Some(source) = source else {
-            out.fill(0.0);
-            continue;
-        };
-        let line = &plane[source * width..(source + 1) * width];
-        if stride == 1 {
-            // Outputs whose column lies within the line.
-            let first = padding.saturating_sub(across).min(columns);
-            let last = (width + padding).saturating_sub(across).min(columns).max(first);
-            out[..first].fill(0.0);
-            out[last..].fill(0.0);
-            let start = first + across - padding;
-            out[first..last].copy_from_slice(&line[start..start + last - first]);
-        } else {
-            for (column, out) in out.iter_mut().enumerate() {
-                let source = (column * stride + across).checked_sub(padding);
-                *out = source.and_then(|column| line.get(column)).copied().unwrap_or(0.0);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -519,7 +607,7 @@ mod tests {
     const TOLERANCE: f32 = 2e-5;
 
     #[test]
-    fn convolutions_and_their_weight_gradients_are_those_of_the_library_for_all_kernels_and_strides() {
+    fn convolutions_and_their_gradients_are_those_of_the_library_for_all_kernels_and_strides() {
         for (kernel, stride, height, width) in [
             (3, 1, 7, 7),
             (3, 1, 4, 9),
@@ -547,9 +635,13 @@ mod tests {
             );
             assert!(error < TOLERANCE, "forward: {what}: {error}");
             let own = Flex::weight_gradient(x.clone(), weight.clone(), grad.clone(), options());
-            let library = Flex::conv2d_weight_backward(x, weight, grad, options());
+            let library = Flex::conv2d_weight_backward(x.clone(), weight.clone(), grad.clone(), options());
             let error = difference(own, library);
-            assert!(error < TOLERANCE, "{what}: {error}");
+            assert!(error < TOLERANCE, "weights: {what}: {error}");
+            let own = Flex::input_gradient(x.clone(), weight.clone(), grad.clone(), options());
+            let library = Flex::conv2d_x_backward(x, weight, grad, options());
+            let error = difference(own, library);
+            assert!(error < TOLERANCE, "input: {what}: {error}");
         }
     }
 

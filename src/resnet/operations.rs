@@ -50,7 +50,7 @@ impl<B: Kernels> Backward<B, 2> for Convolve {
                 let turned = tensor::<B, 4>(w).flip([2, 3]).swap_dims(0, 1);
                 B::convolve(grad, primitive(turned), geometry.options())
             } else {
-                B::conv2d_x_backward(x, w, grad, geometry.options())
+                B::input_gradient(x, w, grad, geometry.options())
             };
             grads.register::<B>(node.id, of_input);
         }
