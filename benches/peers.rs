@@ -347,6 +347,8 @@ mod network {
     }
 
     pub fn measure(folder: &Path, threads: usize) -> Value {
+        // Views are made beside the steps, by the threads of all.
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("threads for views");
         let (loss, parameters) = train(&experiment(folder, RATE, COMPARED), threads);
         let parameters: Vec<f64> = parameters.into_iter().flat_map(|(_, _, values)| values).collect();
         let entries: [(&str, &[usize], &[f64]); 2] =

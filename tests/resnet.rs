@@ -134,10 +134,12 @@ observe  = {{ every = 3, images = 20, neighbours = 5, first = [2, 16] }}
         let plan = &experiment.plans[0];
         let (whole, broken) =
             (Store::new(folder.path().join("whole")), Store::new(folder.path().join("broken")));
+        let begun = Instant::now();
         assert_eq!(go(&experiment, &whole, None).finished, 1);
+        // Long enough for a checkpoint to be worth writing, and for a slow machine to get on; 180 steps rest longer.
+        let stop_after = begun.elapsed().mul_f64(0.4).max(Duration::from_millis(700));
         let mut stops = 0;
-        // Long enough for a checkpoint to be worth writing; 180 steps rest longer.
-        while go(&experiment, &broken, Some(Duration::from_millis(700))).finished == 0 {
+        while go(&experiment, &broken, Some(stop_after)).finished == 0 {
             stops += 1;
             assert!(stops < 20, "it does not come to an end");
         }
