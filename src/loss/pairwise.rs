@@ -378,4 +378,20 @@ mod tests {
         assert_eq!(values[3], 1.0);
         assert_eq!(values[4], 0.0);
     }
+
+    #[test]
+    fn differences_of_thousands_of_samples_are_summed_without_gathering_roundings() {
+        let (count, p) = (8190, 17);
+        for x in [1.0 / 3.0, 0.1, 0.9] {
+            // All but the first sample are x times the number of the coordinate.
+            let payload: Vec<f64> =
+                (0..count * p).map(|k| if k < p { 0.0 } else { x * (k % p) as f64 }).collect();
+            let mut sums = vec![f64::NAN; p];
+            sum_differences(&payload, p, 0, &vec![0.5; count], 2.0 / count as f64, &mut sums);
+            for (k, sum) in sums.into_iter().enumerate() {
+                let expected = x * k as f64 * (count - 1) as f64 / count as f64;
+                assert!((sum - expected).abs() <= 100.0 * f64::EPSILON * expected, "{x}, {k}: {sum}");
+            }
+        }
+    }
 }

@@ -313,30 +313,25 @@ impl Kernels for Flex {
             return Flex::conv2d(x, weight, None, options);
         }
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-        let [outputs, inputs, kernel, _] = dims(&weight)[..] else {
-            unreachable!("weights are o x c x k x k")
-        };
-        let [count, _, height, width] = dims(&x)[..] else { unreachable!("pictures are n x c x h x w") };
-        let window = Window::new((height, width), kernel, &options);
-        let (rows, columns) = window.outputs;
-        let (places, size) = (rows * columns, inputs * kernel * kernel);
+        let Sizes { count, inputs, outputs, window, size, places } = Sizes::of(&x, &weight, &options);
         let (input, weights) = (x.storage::<f32>(), weight.storage::<f32>());
         let mut out = vec![0.0f32; count * outputs * places];
+        let shape = [count, outputs, window.outputs.0, window.outputs.1];
         let each =
-            out.par_chunks_exact_mut(outputs * places).zip(input.par_chunks_exact(inputs * height * width));
+            out.par_chunks_exact_mut(outputs * places).zip(input.par_chunks_exact(inputs * window.area()));
         if window.keeps_the_size() {
             let by_line = lines_of_kernels(weights);
             each.for_each_init(Vec::new, |met, (out, picture)| {
-                meet_lines(met, picture, (height, width));
+                meet_lines(met, picture, window.picture);
                 for (line, weights) in by_line.iter().enumerate() {
-                    let met = of_line(met, line, (height, width), false);
+                    let met = of_line(met, line, window.picture, false);
                     product_of_rows(out, line > 0, weights, met, (outputs, 3 * inputs, places));
                 }
             });
-            return of_values(out, &[count, outputs, rows, columns]);
+            return of_values(out, &shape);
         }
         each.for_each_init(Vec::new, |met, (out, picture)| {
-            let met = if kernel == 1 && window.stride == 1 {
+            let met = if window.kernel == 1 && window.stride == 1 {
                 picture
             } else {
                 met.resize(size * places, 0.0);
@@ -346,7 +341,7 @@ impl Kernels for Flex {
             let met = Rows { values: met, stride: places, is_transposed: false };
             product_of_rows(out, false, weights, met, (outputs, size, places));
         });
-        of_values(out, &[count, outputs, rows, columns])
+        of_values(out, &shape)
     }
 
     /// A product for every picture: what each place of the kernel gives back to the input that it met.
@@ -359,25 +354,20 @@ impl Kernels for Flex {
         if x.dtype() != DType::F32 {
             return Flex::conv2d_x_backward(x, weight, grad, options);
         }
-        let (weight, grad, shape) = (weight.to_contiguous(), grad.to_contiguous(), dims(&x));
-        let [outputs, inputs, kernel, _] = dims(&weight)[..] else {
-            unreachable!("weights are o x c x k x k")
-        };
-        let [count, _, height, width] = shape[..] else { unreachable!("pictures are n x c x h x w") };
-        let window = Window::new((height, width), kernel, &options);
-        let (places, size) = (window.outputs.0 * window.outputs.1, inputs * kernel * kernel);
+        let (weight, grad) = (weight.to_contiguous(), grad.to_contiguous());
+        let Sizes { count, inputs, outputs, window, size, places } = Sizes::of(&x, &weight, &options);
         let (weights, pulls) = (weight.storage::<f32>(), grad.storage::<f32>());
         let by_place: Vec<f32> = (0..size).flat_map(|k| weights[k..].iter().step_by(size).copied()).collect();
-        let mut out = vec![0.0f32; count * inputs * height * width];
+        let mut out = vec![0.0f32; count * inputs * window.area()];
         let each =
-            out.par_chunks_exact_mut(inputs * height * width).zip(pulls.par_chunks_exact(outputs * places));
+            out.par_chunks_exact_mut(inputs * window.area()).zip(pulls.par_chunks_exact(outputs * places));
         each.for_each_init(Vec::new, |met, (out, pulls)| {
             met.resize(size * places, 0.0);
             let pulls = Rows { values: pulls, stride: places, is_transposed: false };
             product_of_rows(met, false, &by_place, pulls, (size, outputs, places));
             window.give_back(met, out);
         });
-        of_values(out, &shape)
+        of_values(out, &dims(&x))
     }
 
     /// One row of every product is a kernel's place: the input that it meets, times the gradient, summed over pictures and places.
@@ -390,21 +380,18 @@ impl Kernels for Flex {
         if x.dtype() != DType::F32 {
             return Flex::conv2d_weight_backward(x, weight, grad, options);
         }
-        let (x, grad, shape) = (x.to_contiguous(), grad.to_contiguous(), dims(&weight));
-        let [outputs, inputs, kernel, _] = shape[..] else { unreachable!("weights are o x c x k x k") };
-        let [count, _, height, width] = dims(&x)[..] else { unreachable!("pictures are n x c x h x w") };
-        let window = Window::new((height, width), kernel, &options);
+        let (x, grad) = (x.to_contiguous(), grad.to_contiguous());
+        let Sizes { count, inputs, outputs, window, size, places } = Sizes::of(&x, &weight, &options);
         let (input, pulls) = (x.storage::<f32>(), grad.storage::<f32>());
-        let (places, size) = (window.outputs.0 * window.outputs.1, inputs * kernel * kernel);
         let by_lines = window.keeps_the_size();
         let of_picture = |(mut met, mut sum): (Vec<f32>, Vec<f32>), picture: usize| {
-            let length = inputs * height * width;
+            let length = inputs * window.area();
             let of = &input[picture * length..(picture + 1) * length];
             let pulls = &pulls[picture * outputs * places..(picture + 1) * outputs * places];
             if by_lines {
-                meet_lines(&mut met, of, (height, width));
+                meet_lines(&mut met, of, window.picture);
                 for (line, sum) in sum.chunks_exact_mut(outputs * 3 * inputs).enumerate() {
-                    let met = of_line(&met, line, (height, width), true);
+                    let met = of_line(&met, line, window.picture, true);
                     product_of_rows(sum, true, pulls, met, (outputs, places, 3 * inputs));
                 }
             } else {
@@ -429,7 +416,7 @@ impl Kernels for Flex {
         for sum in sums {
             total.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
         }
-        of_values(if by_lines { kernels_of_lines(&total) } else { total }, &shape)
+        of_values(if by_lines { kernels_of_lines(&total) } else { total }, &dims(&weight))
     }
 }
 
@@ -448,11 +435,43 @@ struct Window {
     padding: usize,
 }
 
+/// Sizes of a convolution of x (n x c x h x w) with weights (o x c x k x k).
+struct Sizes {
+    /// n.
+    count: usize,
+    /// c.
+    inputs: usize,
+    /// o.
+    outputs: usize,
+    window: Window,
+    /// c k².
+    size: usize,
+    /// Outputs of a channel.
+    places: usize,
+}
+
+impl Sizes {
+    fn of(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Self {
+        let [outputs, inputs, kernel, _] = dims(weight)[..] else {
+            unreachable!("weights are o x c x k x k")
+        };
+        let [count, _, height, width] = dims(x)[..] else { unreachable!("pictures are n x c x h x w") };
+        let window = Window::new((height, width), kernel, options);
+        let places = window.outputs.0 * window.outputs.1;
+        Sizes { count, inputs, outputs, window, size: inputs * kernel * kernel, places }
+    }
+}
+
 impl Window {
     fn new(picture: (usize, usize), kernel: usize, options: &ConvOptions<2>) -> Self {
         let (stride, padding) = (options.stride[0], options.padding[0]);
         let out_of = |length: usize| (length + 2 * padding - kernel) / stride + 1;
         Window { picture, outputs: (out_of(picture.0), out_of(picture.1)), kernel, stride, padding }
+    }
+
+    /// Numbers of a plane of the picture.
+    fn area(&self) -> usize {
+        self.picture.0 * self.picture.1
     }
 
     /// Whether this is a convolution of 3 x 3 whose output is as large as its input.
@@ -489,7 +508,7 @@ impl Window {
     /// Writes what every place of the kernel meets of a picture, zeros beyond its edges, a row for each channel and place:
     /// c k² x outputs.
     fn meet(&self, met: &mut [f32], picture: &[f32]) {
-        let (area, columns) = (self.picture.0 * self.picture.1, self.outputs.1);
+        let (area, columns) = (self.area(), self.outputs.1);
         let of_channel = met.chunks_exact_mut(self.kernel * self.kernel * self.outputs.0 * columns);
         for (met, plane) in of_channel.zip(picture.chunks_exact(area)) {
             self.for_rows(|at, inside, first| {
@@ -508,7 +527,7 @@ impl Window {
 
     /// Adds to every number of a picture what is given for it wherever it is met: the transpose of [`Window::meet`].
     fn give_back(&self, met: &[f32], picture: &mut [f32]) {
-        let (area, columns) = (self.picture.0 * self.picture.1, self.outputs.1);
+        let (area, columns) = (self.area(), self.outputs.1);
         let of_channel = met.chunks_exact(self.kernel * self.kernel * self.outputs.0 * columns);
         for (met, plane) in of_channel.zip(picture.chunks_exact_mut(area)) {
             self.for_rows(|at, inside, first| {
