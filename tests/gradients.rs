@@ -3,7 +3,7 @@
 use contraflow::encoder::{Activation, Map, Network};
 use contraflow::gradient::{Objective, referee};
 use contraflow::loss::{InfonceCosine, InfonceDot, InfonceEuclidean, Loss, Reduction, Workspace};
-use contraflow::matrix::{Matrix, symmetric_eigenvalues};
+use contraflow::matrix::{Destination, Matrix, View, product, symmetric_eigenvalues};
 use contraflow::real::{Dual, Real};
 use dashu_float::FBig;
 use dashu_float::ops::SquareRoot;
@@ -486,17 +486,161 @@ fn x_is_symmetric_and_gives_the_gradient_of_the_end_to_end_matrix() {
             let (mut objective, parameters, views, total) = linear_instance(&mut generator, loss);
             let (x, evaluation) = objective.x_matrix(&parameters, &views);
             assert_eq!(x, x.transpose());
-            // One layer holding W has the gradient G itself.
-            let (single, flat) = Network::of_layers(std::slice::from_ref(&total), Activation::Linear);
-            let mut direct = Objective::new(single, loss, Reduction::Sum);
-            let mut gradient = vec![0.0; flat.len()];
-            let value = direct.evaluate(&flat, &views, &mut gradient);
-            let gradient = Matrix::from_vec(total.nrows(), total.ncols(), gradient);
+            // From the gradient with respect to the embeddings, which knows nothing of X.
+            let views = Matrix::from_column_slice(total.ncols(), views.len() / total.ncols(), &views);
+            let z = &total * &views;
+            let mut upstream = Matrix::zeros(z.nrows(), z.ncols());
+            let (values, out) = (z.as_slice(), upstream.as_mut_slice());
+            let value = loss.evaluate(values, z.nrows(), Reduction::Sum, &mut Workspace::default(), out);
+            let gradient = &upstream * views.transpose();
             // Both are sums over 40 columns of terms of size |x|, so they agree to a few hundred ε of |W| |X|.
             let scale = total.norm() * x.norm() + gradient.norm();
             assert!((&gradient + &total * &x).norm() < 400.0 * f64::EPSILON * scale, "{loss:?}");
             assert!((&gradient - &total * &x).norm() > 0.1 * gradient.norm(), "the other sign is rejected");
             assert!((value.loss - evaluation.loss).abs() < 1e-12 * value.loss.abs());
+        }
+    }
+}
+
+#[test]
+fn half_of_x_gives_the_gradient_of_a_linear_encoder_for_batches_of_every_size() {
+    let mut generator = ChaCha::seed_from_u64(19);
+    for loss in [Loss::Euclidean(InfonceEuclidean), Loss::Dot(InfonceDot { temperature: 0.7 })] {
+        // Embeddings of d coordinates from inputs of p.
+        for (n, d, p) in [
+            (2, 1, 1),
+            (3, 5, 2),
+            (31, 16, 16),
+            (33, 3, 7),
+            (64, 2, 64),
+            (130, 16, 16),
+            (1100, 4, 5),
+            (4100, 2, 1),
+        ] {
+            let w = Matrix::from_vec(d, p, normals(&mut generator, d * p, 1.0 / (p as f64).sqrt()));
+            let mut inputs = Matrix::from_vec(p, 2 * n, normals(&mut generator, 2 * n * p, 1.0));
+            let first = inputs.column(0).into_owned();
+            inputs.set_column(n / 2, &first);
+            let z = &w * &inputs;
+            let mut workspace = Workspace::default();
+            let mut half = Matrix::from_element(p, p, f64::NAN);
+            let (columns, values) = (z.as_slice(), inputs.as_slice());
+            let found = loss.half_of_x(columns, d, values, Reduction::Mean, &mut workspace, &mut half);
+            assert_eq!(found.is_some(), has_kernels(), "{loss:?}, N = {n}");
+            let Some(found) = found else { continue };
+            let mut upstream = Matrix::zeros(d, 2 * n);
+            let out = upstream.as_mut_slice();
+            let value = loss.evaluate(columns, d, Reduction::Mean, &mut workspace, out);
+            assert!((found.loss - value.loss).abs() <= PROMISE * value.loss.abs(), "{loss:?}, N = {n}");
+            let expected = &upstream * inputs.transpose();
+            let (peak, terms) = absolute_terms(&loss, columns, d, Reduction::Mean);
+            let terms = Matrix::from_vec(d, 2 * n, terms) * inputs.transpose().abs();
+            let worst = |gradient: &Matrix| {
+                let errors = (gradient - &expected).abs().component_div(&terms);
+                largest(errors.iter().copied()) / (PROMISE * (1.0 + peak))
+            };
+            // Both ways make errors.
+            let error = worst(&-(&w * (&half + half.transpose())));
+            assert!(error <= 2.0, "{loss:?}, N = {n}: {error} times the promise");
+            // Where inputs have more than one direction, half of X is not symmetric.
+            let lopsided = worst(&-(&w * &half * 2.0));
+            assert!(
+                n < 4 || p == 1 || lopsided > 1e6,
+                "{loss:?}, N = {n}: half of X is as good as all of it"
+            );
+        }
+    }
+}
+
+#[test]
+fn linear_encoders_follow_half_of_x_except_where_it_would_lose_digits() {
+    let mut generator = ChaCha::seed_from_u64(20);
+    let loss = Loss::Euclidean(InfonceEuclidean);
+    let (n, p) = (6, 3);
+    let w = Matrix::from_vec(p, p, normals(&mut generator, p * p, 0.3)) + Matrix::identity(p, p);
+    let (network, parameters) = Network::of_layers(std::slice::from_ref(&w), Activation::Linear);
+    let mut objective = Objective::new(network.clone(), loss, Reduction::Mean);
+    for spread in [1.0, 1e-3, 1e-6] {
+        // Two clusters far apart, and far from the origin.
+        let mut x = normals(&mut generator, 2 * n * p, spread);
+        for (i, x) in x.chunks_mut(p).enumerate() {
+            x[0] += 30.0 + if i % 2 == 0 { 6.0 } else { -6.0 };
+        }
+        let mut gradient = vec![0.0; p * p];
+        objective.evaluate(&parameters, &x, &mut gradient);
+        let z = objective.embeddings().to_vec();
+        let mut half = Matrix::zeros(p, p);
+        let mut workspace = Workspace::default();
+        let found = loss.half_of_x(&z, p, &x, Reduction::Mean, &mut workspace, &mut half);
+        assert_eq!(found.is_some(), has_kernels() && spread == 1.0, "{spread:e}");
+        let mut of_x = Matrix::zeros(p, p);
+        for (destination, half) in
+            [(Destination::Replace, View::from(&half)), (Destination::Add, View::from(&half).transpose())]
+        {
+            product(of_x.as_mut_slice(), destination, -1.0, View::from(&w), half);
+        }
+        assert_eq!(gradient == of_x.as_slice(), found.is_some(), "{spread:e}: which way it went");
+        let (peak, _) = absolute_terms(&loss, &z, p, Reduction::Mean);
+        // Embeddings are rounded relative to what they are sums of, which moves the gradient by this times the differences of inputs
+        // of what has weight: those of a cluster.
+        let columns = Matrix::from_column_slice(p, 2 * n, &x);
+        let rounded = (w.abs() * columns.abs()).amax();
+        let difference = largest((0..p).flat_map(|k| {
+            let cluster = |i: usize| (i..2 * n).step_by(2).map(move |i| (k, i));
+            [0, 1].map(|i| {
+                let values = || cluster(i).map(|at| columns[at]);
+                values().fold(f64::MIN, f64::max) - values().fold(f64::MAX, f64::min)
+            })
+        }));
+        // Weights add up to at most four a sample: in its row, in its column, and of its pair.
+        let bound = PROMISE * (1.0 + peak) * 4.0 * rounded * difference;
+        let exact: Vec<f64> = (0..p * p)
+            .map(|k| {
+                let derivative: Big =
+                    referee::derivative(&network, &loss, Reduction::Mean, &parameters, &x, k);
+                derivative.value()
+            })
+            .collect();
+        let error = |gradient: &[f64]| largest(gradient.iter().zip(&exact).map(|(a, b)| (a - b).abs()));
+        assert!(error(&gradient) <= bound, "{spread:e}: {:e} of {bound:e}", error(&gradient));
+    }
+}
+
+/// Whether this machine has a kernel for half of X at all.
+fn has_kernels() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+#[test]
+fn a_value_leaves_its_gradient_until_another_call() {
+    let mut generator = ChaCha::seed_from_u64(21);
+    for loss in Loss::examples() {
+        for activation in [Activation::Linear, Activation::Tanh] {
+            // Inputs of as many coordinates as embeddings, for which X is worth it, and of three times as many.
+            for d in [4, 12] {
+                let layers = [(5, d), (4, 5)].map(|(rows, columns)| {
+                    Matrix::from_vec(rows, columns, normals(&mut generator, rows * columns, 0.5))
+                });
+                let (network, parameters) = Network::of_layers(&layers, activation);
+                let views = normals(&mut generator, 2 * 20 * d, 1.0);
+                let mut objective = Objective::new(network, loss, Reduction::Sum);
+                let mut expected = vec![0.0; parameters.len()];
+                objective.evaluate(&parameters, &views, &mut expected);
+                let mut gradient = vec![f64::NAN; parameters.len()];
+                assert!(!objective.gradient_of_value(&parameters, &views, &mut gradient), "it is used up");
+                let value = objective.value(&parameters, &views);
+                assert!(objective.gradient_of_value(&parameters, &views, &mut gradient));
+                assert_eq!(gradient, expected, "{loss:?}, {activation:?}, {d}");
+                assert_eq!(value, objective.evaluate(&parameters, &views, &mut gradient));
+                if activation == Activation::Linear {
+                    objective.value(&parameters, &views);
+                    objective.x_matrix(&parameters, &views);
+                    assert!(!objective.gradient_of_value(&parameters, &views, &mut gradient));
+                }
+            }
         }
     }
 }

@@ -146,10 +146,11 @@ fn gradients_allocate_nothing_once_their_workspaces_have_grown() {
     use contraflow::loss::{Loss, Reduction};
     use contraflow::matrix::Matrix;
 
-    for activation in [Activation::Linear, Activation::Relu] {
+    // Linear layers to 16 embeddings follow X, to 8 not.
+    for (activation, dim) in [(Activation::Linear, 16), (Activation::Linear, 8), (Activation::Relu, 8)] {
         for loss in Loss::examples() {
             let entry = |scale: f64| move |i: usize, j: usize| ((3 * i + 5 * j) as f64).sin() * scale;
-            let layers = [Matrix::from_fn(16, 16, entry(0.3)), Matrix::from_fn(8, 16, entry(0.2))];
+            let layers = [Matrix::from_fn(16, 16, entry(0.3)), Matrix::from_fn(dim, 16, entry(0.2))];
             let (network, parameters) = Network::of_layers(&layers, activation);
             let mut objective = Objective::new(network, loss, Reduction::Mean);
             let views: Vec<f64> = (0..2 * 200 * 16).map(|k| (k as f64 * 1.7).sin()).collect();

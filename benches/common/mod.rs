@@ -91,3 +91,15 @@ pub fn kernel_flops(loss: &Loss, count: usize, dim: usize) -> f64 {
         Loss::Dot(_) | Loss::Cosine(_) => pairs * 2.0 * (3.0 * d + 10.0),
     }
 }
+
+/// The same for the loss and X of inputs of the same dimension, where the loss has a kernel for it: d less, as one side of each
+/// pair is enough.
+pub fn kernel_flops_of_x(loss: &Loss, count: usize, dim: usize) -> Option<f64> {
+    let saved = (count * count * dim) as f64;
+    let side = match loss {
+        Loss::Euclidean(_) => saved,
+        Loss::Dot(_) => 2.0 * saved,
+        Loss::Cosine(_) => return None,
+    };
+    Some(kernel_flops(loss, count, dim) - side)
+}

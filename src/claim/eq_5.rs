@@ -37,11 +37,11 @@ pub fn check(batch: &Batch, formula: impl Fn(&Matrix, &Matrix) -> Option<Matrix>
     Ok(sides.map(|side| Discrepancy::between(&batch.end_to_end_gradient(), &side, batch.rounding())))
 }
 
-/// The engine's gradient of one layer against dual numbers, and against -W X with the engine's X.
+/// The engine's gradient of one layer, and -W X with the engine's X, against dual numbers.
 pub fn engine(batch: &Batch) -> Checked {
     let engine = batch.engine();
     let product = -batch.end_to_end() * &engine.x;
-    let definition =
-        Discrepancy::between(&engine.gradients[0], &batch.layer_gradients()[0], batch.rounding());
-    Ok(Some(definition.or(Discrepancy::between(&engine.gradients[0], &product, batch.rounding()))))
+    let definition = &batch.layer_gradients()[0];
+    let of = |engine: &Matrix| Discrepancy::between(engine, definition, batch.rounding());
+    Ok(Some(of(&engine.gradients[0]).or(of(&product))))
 }

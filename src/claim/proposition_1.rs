@@ -16,7 +16,7 @@ use super::statistics::{Median, number};
 use super::verdict::Verdict;
 use super::{Claim, Evidence};
 use crate::encoder::Network;
-use crate::gradient::Objective;
+use crate::gradient::referee;
 use crate::loss::{Loss, Reduction};
 use crate::matrix::{Matrix, svd, symmetric_eigenvalues};
 use serde_json::{Map, Value, json};
@@ -108,7 +108,7 @@ fn equivariance(batch: &Batch, absorbed: impl Fn(&Matrix) -> Matrix) -> Result<D
     Ok(of_w.or(of_p))
 }
 
-/// The same for every loss, by the engine's gradients, relative to the largest of them.
+/// The same for every loss, by dual numbers, relative to the largest gradient.
 fn equivariance_of_all_losses(batch: &Batch) -> Result<f64, String> {
     let [w, p] = &batch.layers[..] else { return Err("an encoder layer and a projector".to_string()) };
     let parts = svd(p).map_err(|error| error.to_string())?;
@@ -128,9 +128,9 @@ fn equivariance_of_all_losses(batch: &Batch) -> Result<f64, String> {
 
 fn gradients(batch: &Batch, loss: &Loss) -> Vec<Matrix> {
     let (network, parameters) = batch.network();
-    let mut gradient = vec![0.0; parameters.len()];
-    let mut objective = Objective::new(network.clone(), *loss, Reduction::Mean);
-    objective.evaluate(&parameters, &batch.views(), &mut gradient);
+    let views = batch.views();
+    let derivative = |k| referee::derivative::<f64>(&network, loss, Reduction::Mean, &parameters, &views, k);
+    let gradient: Vec<f64> = (0..parameters.len()).map(derivative).collect();
     network.dense_layers().map(|(_, shape, offset)| Network::weights(shape, offset, &gradient)).collect()
 }
 

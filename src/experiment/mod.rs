@@ -11,7 +11,6 @@ pub use keys::{DYNAMICS, FIGURES, NETWORK_ROOT, ROOT, TIMES};
 pub use network::{METHODS, NETWORKS, OPTIMISERS, PROJECTORS, representation_dim};
 pub use pictures::{PICTURES, VIEWS};
 pub use plan::{
-    Assignment, Dynamics, ENGINE_REVISION, Experiment, Flow, FlowMethod, Origin, Plan, Prepared, Source,
-    Subject, slug,
+    Assignment, Dynamics, Experiment, Flow, FlowMethod, Origin, Plan, Prepared, Source, Subject, slug,
 };
 pub use slurm::{SlurmRequest, slurm_word};

@@ -19,9 +19,6 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Raised whenever a change alters the numbers that the same plan gives, so that old results are not taken for new.
-pub const ENGINE_REVISION: u32 = 3;
-
 /// Steps that a flow may attempt where the plan does not say.
 const DEFAULT_MAX_STEPS: u64 = 1_000_000;
 
@@ -52,6 +49,14 @@ impl Subject {
         match self {
             Subject::Layers => &["data", "augment", "encoder", "loss", "dynamics", "observe"],
             Subject::RealNetwork => &["data", "views", "network", "method", "loss", "training", "observe"],
+        }
+    }
+
+    /// Raised whenever a change alters the numbers that the same plan gives, so that old results are not taken for new.
+    pub fn engine_revision(self) -> u32 {
+        match self {
+            Subject::Layers => 4,
+            Subject::RealNetwork => 3,
         }
     }
 }
@@ -496,7 +501,8 @@ impl Plan {
     }
 
     fn compute_hash(&self, checksums: &mut Checksums) -> String {
-        let mut text = format!("engine {ENGINE_REVISION}\nseed {} {}\n", self.seed.seed, self.seed.repeat);
+        let revision = self.subject.engine_revision();
+        let mut text = format!("engine {revision}\nseed {} {}\n", self.seed.seed, self.seed.repeat);
         for section in self.subject.numeric_sections() {
             // A file counts by what it holds, not by where it lies.
             let table =

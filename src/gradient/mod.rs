@@ -1,6 +1,8 @@
 //! The gradient of a loss with respect to all parameters: the chain rule from embeddings to layers.
 //!
-//! It knows the loss and the network and nothing of the theory: the same code differentiates every combination.
+//! It knows the loss and the network and nothing of the theory: the same code differentiates every combination. One thing it makes
+//! use of: losses are functions of inner products, so that the gradient at an end-to-end matrix W is -W X, and X costs less than the
+//! gradient at all embeddings. [`referee`] does not know it.
 
 use crate::encoder::{Activations, Map, Network, Output};
 use crate::loss::{Evaluation, Loss, Reduction, Workspace};
@@ -21,40 +23,43 @@ pub struct Objective {
     workspace: Workspace,
     upstream: Vec<f64>,
     downstream: Vec<f64>,
-    /// Whether `upstream` is the gradient at the embeddings of the last call.
-    has_upstream: bool,
+    /// Whether the last call left its gradient: at the embeddings in `upstream`, or as half of X in `layers`.
+    has_gradient: bool,
     /// For linear layers without biases: their products, through which a batch goes in one step.
     layers: Option<LinearLayers>,
     /// Embeddings that came that way.
     embeddings: Vec<f64>,
     /// Whether the last ones did.
     went_at_once: bool,
+    /// Which of these.
+    knows_x: bool,
 }
 
 impl Objective {
     /// The loss `loss` of the embeddings of `network`.
     pub fn new(network: Network, loss: Loss, reduction: Reduction) -> Self {
-        let layers = (network.stages().len() > 1 && LinearLayers::are_all_of(&network))
-            .then(|| LinearLayers::new(&network));
+        let layers = LinearLayers::are_all_of(&network).then(|| LinearLayers::new(&network));
         Objective {
             network,
             layers,
             embeddings: Vec::new(),
             went_at_once: false,
+            knows_x: false,
             loss,
             reduction,
             activations: Activations::default(),
             workspace: Workspace::default(),
             upstream: Vec::new(),
             downstream: Vec::new(),
-            has_upstream: false,
+            has_gradient: false,
         }
     }
 
     /// Loss and gradient at `parameters` for `views` (d x 2N, first views then second); writes the gradient.
     ///
     /// Cost: the loss's, and 6 n Σ d_l d_{l-1} flops for n = 2N columns; 4 n d_L d_0 flops and products of layers where these are
-    /// linear, without biases, and nowhere wider than n. Allocates only when the shape changes.
+    /// linear, without biases, and nowhere wider than n, and the loss's is that of [`Loss::half_of_x`] where d_0 < 2 d_L. Allocates
+    /// only when the shape changes.
     pub fn evaluate(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> Evaluation {
         let evaluation = self.value(parameters, views);
         self.pull_back(parameters, views, gradient);
@@ -62,19 +67,24 @@ impl Objective {
     }
 
     /// The gradient at the parameters and views that the last call was given, where that was [`Objective::value`]: what
-    /// [`Objective::evaluate`] would write, for a third of its cost. Elsewhere it writes nothing and returns false.
+    /// [`Objective::evaluate`] would write, for a third of its cost or less. Elsewhere it writes nothing and returns false.
     pub fn gradient_of_value(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> bool {
-        let has_upstream = self.has_upstream;
-        if has_upstream {
+        let has_gradient = self.has_gradient;
+        if has_gradient {
             self.pull_back(parameters, views, gradient);
         }
-        has_upstream
+        has_gradient
     }
 
-    /// Carries the gradient in `upstream` from the embeddings back to the parameters.
+    /// Carries the gradient that the last call left back to the parameters.
     fn pull_back(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) {
-        self.has_upstream = false;
+        self.has_gradient = false;
         let n = views.len() / self.network.input_dim();
+        if let Some(layers) = self.layers.as_mut().filter(|_| self.knows_x) {
+            layers.begin_with_half_of_x();
+            layers.pull_back(parameters, gradient);
+            return;
+        }
         if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once) {
             let upstream = View::new(&self.upstream, self.upstream.len() / n, n);
             let transposed = View::new(views, self.network.input_dim(), n).transpose();
@@ -172,12 +182,22 @@ impl Objective {
     /// The loss alone; leaves the embeddings for [`Objective::embeddings`].
     pub fn value(&mut self, parameters: &[f64], views: &[f64]) -> Evaluation {
         self.forward(parameters, views);
-        self.has_upstream = true;
-        let Objective { network, activations, embeddings, workspace, upstream, .. } = self;
+        self.has_gradient = true;
+        self.knows_x = false;
+        let Objective { network, activations, embeddings, workspace, upstream, loss, reduction, .. } = self;
+        let (d, dim) = (network.input_dim(), network.embedding_dim());
+        // A pair of embeddings costs 2 `dim` sums of weighted values, or `d` of inputs on one side.
+        if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once && d < 2 * dim) {
+            let half = &mut layers.half_of_x;
+            if let Some(evaluation) = loss.half_of_x(embeddings, dim, views, *reduction, workspace, half) {
+                self.knows_x = true;
+                return evaluation;
+            }
+        }
         let embeddings =
             if self.went_at_once { embeddings } else { network.output(activations, Output::Embedding) };
         upstream.resize(embeddings.len(), 0.0);
-        self.loss.evaluate(embeddings, network.embedding_dim(), self.reduction, workspace, upstream)
+        loss.evaluate(embeddings, dim, *reduction, workspace, upstream)
     }
 
     /// The embeddings (d x 2N) of the last call that was given views.
@@ -191,7 +211,7 @@ impl Objective {
 
     /// X with G = -W X at `parameters`, for a linear network without bias (X and the loss follow the reduction).
     pub fn x_matrix(&mut self, parameters: &[f64], views: &[f64]) -> (Matrix, Evaluation) {
-        self.has_upstream = false;
+        self.has_gradient = false;
         self.forward(parameters, views);
         let Objective { network, activations, embeddings, workspace, .. } = self;
         let embeddings =
@@ -210,6 +230,8 @@ struct LinearLayers {
     /// (W_L … W_{l+1})ᵀ times the gradient at the end-to-end matrix; before the chain rule that gradient itself.
     backward: Vec<f64>,
     scratch: Vec<f64>,
+    /// S with the gradient -W (S + Sᵀ) at the end-to-end matrix W.
+    half_of_x: Matrix,
 }
 
 impl LinearLayers {
@@ -224,7 +246,8 @@ impl LinearLayers {
             network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
         let d = network.input_dim();
         let products = shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)).collect();
-        LinearLayers { shapes, products, backward: Vec::new(), scratch: Vec::new() }
+        let half_of_x = Matrix::zeros(d, d);
+        LinearLayers { shapes, products, backward: Vec::new(), scratch: Vec::new(), half_of_x }
     }
 
     fn largest_width(&self) -> usize {
@@ -250,6 +273,15 @@ impl LinearLayers {
         let total = &self.products[self.shapes.len() - 1];
         self.backward.resize(total.len(), 0.0);
         (total, &mut self.backward)
+    }
+
+    /// Writes the gradient at the end-to-end matrix, from half of X.
+    fn begin_with_half_of_x(&mut self) {
+        let LinearLayers { products, backward, half_of_x, .. } = self;
+        let total = View::from(products.last().expect("at least one layer"));
+        let half = View::from(&*half_of_x);
+        product(backward, Destination::Replace, -1.0, total, half);
+        product(backward, Destination::Add, -1.0, total, half.transpose());
     }
 
     /// Carries that gradient back to all layers.

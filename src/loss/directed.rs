@@ -1,9 +1,10 @@
 //! The fast kernel where weights are normalised by their row alone and logits are bounded: the dot and the one-directional
 //! cosine loss.
 //!
-//! The weights of some rows at a time are kept until their normalisers are known, so that each exponential is computed once.
-//! Cost a pair: 2 d + 4 p + 20 flops in multiply-adds, d the dimension of points and p that of the payload; memory: a
-//! few times N (d + p), and [`KEPT`] weights a part.
+//! The weights of some rows at a time are kept for the sums of columns until their normalisers are known, so that each exponential is
+//! computed once.
+//! Cost a pair: 2 d + 4 p + 20 flops in multiply-adds, 2 p less without sums of columns, d the dimension of points and p that of the
+//! payload; a row of which digits cancelled costs that of eight more. Memory: a few times N (d + p), and [`KEPT`] weights a part.
 
 use super::mutual::{panels, parts_of};
 use super::pairwise::{CANCELLATION, TERMS_IN_TURN, resize, sum_differences};
@@ -20,8 +21,8 @@ use std::ops::Range;
 /// Weights that are kept at a time: 2 MiB, more than which would be slower to read again than to compute.
 const KEPT: usize = 1 << 18;
 
-/// Rows whose weights are kept at a time at most.
-const KEPT_ROWS: usize = 64;
+/// Rows that are worked on at a time at most.
+const ROWS_AT_A_TIME: usize = 64;
 
 /// Logits l_ij = s q_i·k_j of N queries and keys, of which the pairs i = j are positive, and what their softmax weights
 /// α_ij = exp(l_ij) / Σ_j exp(l_ij) multiply. Matrices are column-major with one sample a column.
@@ -67,10 +68,10 @@ struct Part {
     block: Block,
 }
 
-/// Some rows whose weights are kept.
+/// Some rows.
 #[derive(Debug, Default)]
 struct Block {
-    /// Weights up to their normaliser, in tiles of 4 x 32.
+    /// Weights up to their normaliser, in tiles of 4 x 32, where sums of columns are wanted.
     kept: Tiled,
     /// Their sums, one a row.
     totals: Vec<f64>,
@@ -82,7 +83,8 @@ struct Block {
     /// Query payloads of the rows times their normalisers.
     scaled: Tiled,
     factors: Tiled,
-    row: Vec<f64>,
+    /// Weights of one row.
+    row: Tiled,
 }
 
 /// The largest |value|; NaN where one is.
@@ -94,16 +96,16 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 impl Directed {
-    /// Solves `problem`: writes `factor` times Σ_{j≠i} α_ij (r_j - r_i) to `of_queries` and `factor` times
-    /// Σ_{i≠j} α_ij c_i - (1 - α_jj) c_j to `of_keys` (p x N), and returns Σ_i log Σ_j exp(l_ij) - l_ii; or does nothing where
-    /// logits may be too large for this kernel.
+    /// Solves `problem`: writes `factor` times Σ_{j≠i} α_ij (r_j - r_i) to `of_queries` and, where they are wanted, `factor` times
+    /// Σ_{i≠j} α_ij c_i - (1 - α_jj) c_j to `of_keys` (p x N), and returns Σ_i log Σ_j exp(l_ij) - l_ii; or nothing where logits may be
+    /// too large, or those of a row too small, for this kernel.
     pub fn compute(
         &mut self,
         instructions: Instructions,
         problem: &Queries<'_>,
         factor: f64,
         of_queries: &mut [f64],
-        of_keys: &mut [f64],
+        of_keys: Option<&mut [f64]>,
     ) -> Option<f64> {
         let (d, p) = (problem.dim, problem.payload_dim);
         let n = problem.queries.len() / d;
@@ -127,7 +129,9 @@ impl Directed {
         self.bias.clear(1, n);
         self.bias.exclude_padding();
         if let Some((queries, keys)) = problem.payloads {
-            self.query_payload.load(p, queries, 1.0);
+            if of_keys.is_some() {
+                self.query_payload.load(p, queries, 1.0);
+            }
             self.key_payload.load(p, keys, 1.0);
         }
         let Directed { queries, keys, bias, query_payload, key_payload, positive_logits, .. } = self;
@@ -145,15 +149,17 @@ impl Directed {
             tolerated: CANCELLATION * (1.0 + largest(positive_logits.points())),
             factor,
             problem,
+            has_columns: of_keys.is_some(),
         };
-        let kept_rows = (KEPT / (keys.chunks() * CHUNK)).clamp(ROWS, KEPT_ROWS) / ROWS * ROWS;
+        let kept_rows = if task.has_columns { KEPT / (keys.chunks() * CHUNK) } else { ROWS_AT_A_TIME };
+        let block_rows = kept_rows.clamp(ROWS, ROWS_AT_A_TIME) / ROWS * ROWS;
         let shares = parts_of(n);
-        let length = n.div_ceil(shares * kept_rows) * kept_rows;
+        let length = n.div_ceil(shares * block_rows) * block_rows;
         let weights = &mut self.negative_weights;
         resize(weights, n);
         self.parts.resize_with(shares, Part::default);
         let losses: f64 = match self.parts.as_mut_slice() {
-            [part] => part.work(instructions, &task, kept_rows, 0, of_queries, weights),
+            [part] => part.work(instructions, &task, block_rows, 0, of_queries, weights),
             parts => {
                 let results = of_queries.par_chunks_mut(length * p).zip(weights.par_chunks_mut(length));
                 let losses: Vec<f64> = parts
@@ -161,12 +167,16 @@ impl Directed {
                     .zip(results)
                     .enumerate()
                     .map(|(index, (part, (rows, weights)))| {
-                        part.work(instructions, &task, kept_rows, index * length, rows, weights)
+                        part.work(instructions, &task, block_rows, index * length, rows, weights)
                     })
                     .collect();
                 losses.iter().sum()
             }
         };
+        if losses.is_nan() {
+            return None;
+        }
+        let Some(of_keys) = of_keys else { return Some(losses) };
         let (first, others) = self.parts.split_first_mut().expect("at least one part");
         let columns = first.columns.finish();
         others.iter_mut().for_each(|part| part.columns.finish().add_to(columns));
@@ -197,6 +207,8 @@ struct Task<'a> {
     tolerated: f64,
     factor: f64,
     problem: &'a Queries<'a>,
+    /// Whether sums of columns are wanted.
+    has_columns: bool,
 }
 
 impl Part {
@@ -205,25 +217,30 @@ impl Part {
         &mut self,
         instructions: Instructions,
         task: &Task<'_>,
-        kept_rows: usize,
+        block_rows: usize,
         first: usize,
         rows: &mut [f64],
         negative_weights: &mut [f64],
     ) -> f64 {
         let p = task.problem.payload_dim;
         let Part { columns, block } = self;
-        columns.clear(p, task.positive_logits.len());
+        if task.has_columns {
+            columns.clear(p, task.positive_logits.len());
+        }
         let (mut loss, mut in_turn) = (0.0, 0);
-        let blocks = rows.chunks_mut(kept_rows * p).zip(negative_weights.chunks_mut(kept_rows));
+        let blocks = rows.chunks_mut(block_rows * p).zip(negative_weights.chunks_mut(block_rows));
         for (index, (rows, negative_weights)) in blocks.enumerate() {
-            let first = first + index * kept_rows;
+            let first = first + index * block_rows;
             let range = first..first + negative_weights.len();
-            block.reset(range.len().div_ceil(ROWS), p, task.keys.points.chunks());
+            block.reset(range.len().div_ceil(ROWS), task);
             rows.fill(0.0);
             instructions.run(FillBlock { task, rows: range.clone(), block, sums: rows });
             loss += block.softmax.compute(&block.totals[..range.len()], &task.positive_logits[range.clone()]);
             negative_weights.copy_from_slice(&block.softmax.negative_weights);
             block.finish_rows(instructions, task, first, rows);
+            if !task.has_columns {
+                continue;
+            }
             block.scale_payload(instructions, task, range.clone());
             if in_turn + range.len() > TERMS_IN_TURN {
                 columns.begin_anew(0..task.keys.points.chunks());
@@ -238,9 +255,11 @@ impl Part {
 
 impl Block {
     /// Makes room for the tiles of some rows; sums are zero.
-    fn reset(&mut self, tiles: usize, p: usize, chunks: usize) {
-        self.kept.reserve(tiles * ROWS, chunks * CHUNK);
-        self.lanes.reserve(p, CHUNK);
+    fn reset(&mut self, tiles: usize, task: &Task<'_>) {
+        if task.has_columns {
+            self.kept.reserve(tiles * ROWS, task.keys.points.chunks() * CHUNK);
+        }
+        self.lanes.reserve(task.problem.payload_dim, CHUNK);
         resize(&mut self.totals, tiles * ROWS);
         self.totals.fill(0.0);
     }
@@ -260,10 +279,11 @@ impl Block {
         });
         for &row in &self.cancelled {
             let row = row as usize;
-            self.row.clear();
-            self.row.extend(kept_row(&self.kept, row, task.positive_logits.len()));
+            let weights = &mut self.row;
+            instructions.run(WeightsOfRow { task, row: first + row, weights });
+            let weights = weights.points();
             let sum = &mut rows[row * p..(row + 1) * p];
-            sum_differences(payload, p, first + row, &self.row, self.softmax.normalisers[row], sum);
+            sum_differences(payload, p, first + row, weights, self.softmax.normalisers[row], sum);
         }
         rows.iter_mut().for_each(|value| *value *= task.factor);
     }
@@ -287,14 +307,32 @@ impl Block {
     }
 }
 
-/// The weights of a row of a block up to their normaliser, in the order of the columns.
-fn kept_row(kept: &Tiled, row: usize, count: usize) -> impl Iterator<Item = f64> {
-    let chunks = count.div_ceil(CHUNK);
-    let values = kept.values();
-    (0..count).map(move |j| {
-        let tile = row / ROWS * chunks + j / CHUNK;
-        values[(tile * ROWS + row % ROWS) * CHUNK + j % CHUNK]
-    })
+/// Writes the weights of a row up to their normaliser.
+struct WeightsOfRow<'a> {
+    task: &'a Task<'a>,
+    row: usize,
+    weights: &'a mut Tiled,
+}
+
+impl Kernel for WeightsOfRow<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        let WeightsOfRow { task, row, weights } = self;
+        weights.reserve(1, task.positive_logits.len());
+        let weights = weights.values_mut();
+        let first = row / ROWS * ROWS;
+        for column in (0..weights.len()).step_by(V * S::F64_LANES) {
+            let mut tile = logits::<S, V>(simd, (task.queries, task.keys), Pairs::Ordered, (first, column));
+            for_rows!(R, {
+                if first + R == row {
+                    for v in 0..V {
+                        tile[R][v] = exp2(simd, tile[R][v]);
+                    }
+                    store_all(simd, weights, column, &tile[R]);
+                }
+            });
+        }
+    }
 }
 
 /// Fills the block of `rows` with weights, and sums over its rows.
@@ -323,15 +361,19 @@ impl Kernel for FillBlock<'_> {
                     let mut tile =
                         logits::<S, V>(simd, (task.queries, task.keys), Pairs::Ordered, (row, column));
                     let (chunk, at) = (column / CHUNK, column % CHUNK);
-                    let first = (tile_row * chunks + chunk) * ROWS * CHUNK;
-                    let kept = &mut kept[first..first + ROWS * CHUNK];
                     for_rows!(R, {
                         for v in 0..V {
                             tile[R][v] = exp2(simd, tile[R][v]);
                             of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
                         }
-                        store_all(simd, kept, R * CHUNK + at, &tile[R]);
                     });
+                    if task.has_columns {
+                        let first = (tile_row * chunks + chunk) * ROWS * CHUNK;
+                        let kept = &mut kept[first..first + ROWS * CHUNK];
+                        for_rows!(R, {
+                            store_all(simd, kept, R * CHUNK + at, &tile[R]);
+                        });
+                    }
                     let others = task.key_payload.chunk(chunk).chunks_exact(CHUNK);
                     for (sums, others) in lanes_of_rows.chunks_exact_mut(ROWS * lanes).zip(others) {
                         add_to_rows(simd, &tile, others, (at, column == first_column), sums);
@@ -434,13 +476,18 @@ mod tests {
                 let run = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     let (mut kernel, mut out) = (Directed::default(), empty());
-                    let compute = || kernel.compute(instructions, &problem, 1.5, &mut out.0, &mut out.1);
+                    let compute =
+                        || kernel.compute(instructions, &problem, 1.5, &mut out.0, Some(&mut out.1));
                     let loss = pool.install(compute).unwrap();
                     (loss, out.0, out.1)
                 };
                 let result = run(1);
                 assert_eq!(result, run(3), "{n} points, {instructions:?}: bits depend on threads");
                 let (loss, of_queries, of_keys) = result;
+                let (mut kernel, mut alone) = (Directed::default(), vec![0.0; p * n]);
+                let alone_loss = kernel.compute(instructions, &problem, 1.5, &mut alone, None).unwrap();
+                assert_eq!(alone, of_queries, "{n} points, {instructions:?}: without sums of keys");
+                assert!((alone_loss - loss).abs() <= tolerance, "{n} points, {instructions:?}");
                 assert!((loss - expected_loss).abs() <= tolerance, "{n}, {instructions:?}");
                 for (values, expected) in [(&of_queries, &expected.0), (&of_keys, &expected.1)] {
                     let worst = values.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -466,7 +513,7 @@ mod tests {
             payloads: Some((&payload, &payload)),
         };
         let (mut of_queries, mut of_keys) = (vec![0.0; count], vec![0.0; count]);
-        kernel.compute(instructions, &problem, 1.0, &mut of_queries, &mut of_keys).unwrap();
+        kernel.compute(instructions, &problem, 1.0, &mut of_queries, Some(&mut of_keys)).unwrap();
         of_keys
     }
 
@@ -483,17 +530,19 @@ mod tests {
 
     #[test]
     fn logits_that_may_leave_the_range_and_numbers_that_are_none_are_left_to_the_general_kernel() {
-        let refused = |value: f64| {
-            let points = [value, 1.0, 1.0, 1.0];
-            let (dim, payload_dim) = (1, 1);
-            let problem =
-                Queries { dim, payload_dim, queries: &points, keys: &points, scale: 1.0, payloads: None };
+        let refused = |queries: [f64; 4], keys: [f64; 4]| {
+            let (queries, keys) = (&queries, &keys);
+            let problem = Queries { dim: 1, payload_dim: 1, queries, keys, scale: 1.0, payloads: None };
             let mut out = ([0.0; 4], [0.0; 4]);
             Instructions::all().into_iter().all(|instructions| {
-                Directed::default().compute(instructions, &problem, 1.0, &mut out.0, &mut out.1).is_none()
+                let mut kernel = Directed::default();
+                kernel.compute(instructions, &problem, 1.0, &mut out.0, Some(&mut out.1)).is_none()
             })
         };
-        assert!(refused(18.0) && refused(f64::NAN) && refused(f64::INFINITY));
-        assert!(Instructions::all().is_empty() || !refused(17.0));
+        let with = |value: f64| [value, 1.0, 1.0, 1.0];
+        assert!([18.0, f64::NAN, f64::INFINITY].into_iter().all(|value| refused(with(value), with(value))));
+        // All logits of the first row are -289: its weights add up to less than this kernel's numbers.
+        assert!(refused(with(-17.0), [17.0; 4]));
+        assert!(Instructions::all().is_empty() || !refused(with(17.0), with(17.0)));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::directed::Queries;
 use super::infonce_dot::directed;
+use super::mutual::Sums;
 use super::tile::{Instructions, LARGEST_LOGIT, OwnProducts, Pairs};
 use super::{Evaluation, InfonceDot, REDUCTION, TEMPERATURE, Workspace, dot};
 use crate::real::Real;
@@ -187,7 +188,7 @@ impl InfonceCosine {
                 .for_each(|(sum, weight)| *sum += weight);
             side.set_normalisers(&softmax.normalisers);
         }
-        mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered);
+        mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered, Sums::Both);
         // Each positive pair counts in both directions, and each direction half.
         let (own_first, own_second) = payloads.unwrap_or((first, second));
         let (out_first, out_second) = out.split_at_mut(count * p);

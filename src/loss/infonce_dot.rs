@@ -1,9 +1,10 @@
 //! InfoNCE with dot products, the loss of the authors' released toy code.
 
 use super::directed::Queries;
-use super::pairwise::{ColumnSum, Pairwise};
+use super::pairwise::{ColumnSum, Pairwise, resize};
 use super::tile::Instructions;
 use super::{Evaluation, REDUCTION, TEMPERATURE, Workspace, dot, reference_dot, reference_row};
+use crate::matrix::{Destination, View, product};
 use crate::real::Real;
 use crate::settings::Kind;
 
@@ -48,6 +49,30 @@ impl InfonceDot {
         Evaluation { loss: directed(&problem, factor, workspace, of_queries, of_keys), shorter_than_floor: 0 }
     }
 
+    /// See [`super::Loss::half_of_x`].
+    pub(super) fn half_of_x(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        (inputs, p): (&[f64], usize),
+        factor: f64,
+        workspace: &mut Workspace,
+        half: &mut [f64],
+    ) -> Option<Evaluation> {
+        let instructions = Instructions::detect(dim.max(p))?;
+        let Workspace { directed, pulls, .. } = workspace;
+        let (queries, keys) = embeddings.split_at(embeddings.len() / 2);
+        let (first, second) = inputs.split_at(inputs.len() / 2);
+        let scale = 1.0 / self.temperature;
+        let problem = Queries { dim, payload_dim: p, queries, keys, scale, payloads: Some((first, second)) };
+        resize(pulls, first.len());
+        let loss = directed.compute(instructions, &problem, factor * scale, pulls, None)?;
+        let count = first.len() / p;
+        let inputs = View::new(first, p, count).transpose();
+        product(half, Destination::Replace, -1.0, View::new(pulls, p, count), inputs);
+        Some(Evaluation { loss, shorter_than_floor: 0 })
+    }
+
     pub(super) fn reference<R: Real>(&self, first: &[Vec<R>], second: &[Vec<R>]) -> R {
         let temperature = R::from(self.temperature);
         let mut total = R::from(0.0);
@@ -71,7 +96,7 @@ pub(super) fn directed(
     let factor = factor * problem.scale;
     Instructions::detect(problem.dim.max(problem.payload_dim))
         .and_then(|instructions| {
-            workspace.directed.compute(instructions, problem, factor, of_queries, of_keys)
+            workspace.directed.compute(instructions, problem, factor, of_queries, Some(&mut *of_keys))
         })
         .unwrap_or_else(|| directed_of_any_size(problem, factor, workspace, of_queries, of_keys))
 }

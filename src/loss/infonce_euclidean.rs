@@ -1,5 +1,6 @@
 //! InfoNCE with squared Euclidean distances (Eq. 2), the loss of the paper's theory.
 
+use super::mutual::{MutualSide, Sums};
 use super::pairwise::{
     CANCELLATION, ColumnSum, Pairwise, half_square_distances, kernel_row, resize, sum_differences,
 };
@@ -108,6 +109,54 @@ fn add_positive_pairs(
     }
 }
 
+/// Copies the first views less their mean, and what their payload is, to the workspace, and the logits of the positive pairs.
+fn prepare(embeddings: &[f64], dim: usize, payload: Option<(&[f64], usize)>, workspace: &mut Workspace) {
+    let Workspace { row: mean, embeddings: centred, payload: centred_payload, positive_logits, .. } =
+        workspace;
+    let (first, second) = embeddings.split_at(embeddings.len() / 2);
+    centre(first, dim, mean, centred);
+    if let Some((columns, p)) = payload {
+        centre(&columns[..columns.len() / 2], p, mean, centred_payload);
+    }
+    resize(positive_logits, first.len() / dim);
+    logits_of_pairs(first, second, dim, positive_logits);
+}
+
+/// Subtracts half of `weights`, one a point, times the points (p x N) from `sums`; writes Σ w x² of each coordinate to `terms`.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn subtract_half_of_own(sums: &mut [f64], points: &[f64], weights: &[f64], terms: &mut Vec<f64>) {
+    let p = points.len() / weights.len();
+    terms.clear();
+    terms.resize(p, 0.0);
+    for ((sums, point), weight) in sums.chunks_exact_mut(p).zip(points.chunks_exact(p)).zip(weights) {
+        for ((sum, x), term) in sums.iter_mut().zip(point).zip(terms.iter_mut()) {
+            let weighted = weight * x;
+            *sum -= 0.5 * weighted;
+            *term += weighted * x;
+        }
+    }
+}
+
+/// Writes the differences of both views (p x N) of each sample, and these times `weights`, one a sample.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn weigh_differences(
+    views: &[f64],
+    p: usize,
+    weights: &[f64],
+    differences: &mut [f64],
+    weighted: &mut [f64],
+) {
+    let (first, second) = views.split_at(views.len() / 2);
+    let outputs = differences.chunks_exact_mut(p).zip(weighted.chunks_exact_mut(p));
+    let views = first.chunks_exact(p).zip(second.chunks_exact(p));
+    for (((differences, weighted), (first, second)), weight) in outputs.zip(views).zip(weights) {
+        for k in 0..p {
+            differences[k] = second[k] - first[k];
+            weighted[k] = weight * differences[k];
+        }
+    }
+}
+
 /// Terms of a sum that are looked at before all of them are summed again.
 const SAMPLED: usize = 64;
 
@@ -135,24 +184,24 @@ fn are_small(pull: &[f64], own: &[f64], weight: f64, differences: &[f64], tolera
 /// Half a square beyond which rounding could make a logit of the fast kernel positive by more than a hundredth.
 const LARGEST_HALF_SQUARE: f64 = 1e12;
 
-/// The sums by the kernel that computes each exponential of the symmetric matrix for both of its rows; nothing where a sample has
-/// all others, its own pair too, so far away that its weights leave the range of numbers, or where logits overflow.
-fn symmetric_sums(
+/// Logits in base 2: distances are those of points longer by this factor, the root of log2 e.
+fn lengthening() -> f64 {
+    std::f64::consts::LOG2_E.sqrt()
+}
+
+/// The weights of the kernel that computes each exponential of the symmetric matrix for both of its rows, in the workspace, the
+/// weighted sums that are asked for, and the loss; nothing where a sample has all others, its own pair too, so far away that its
+/// weights leave the range of numbers, or where logits overflow.
+fn symmetric_weights(
     instructions: Instructions,
     dim: usize,
     payload_dim: Option<usize>,
-    original: &[f64],
+    of_payloads: Sums,
     workspace: &mut Workspace,
 ) -> Option<f64> {
-    // Logits in base 2: distances are those of points longer by this factor.
-    let factor = std::f64::consts::LOG2_E.sqrt();
     let Workspace { mutual, sides, embeddings, payload, positive_logits, softmax, .. } = workspace;
-    let Workspace { pulls, row, differences, cancelled, .. } = workspace;
-    let count = positive_logits.len();
-    let p = payload_dim.unwrap_or(dim);
-    let centred = if payload_dim.is_some() { &*payload } else { &*embeddings };
     let side = &mut sides.0;
-    side.load(dim, embeddings, factor, payload_dim.map(|p| (centred.as_slice(), p)));
+    side.load(dim, embeddings, lengthening(), payload_dim.map(|p| (payload.as_slice(), p)));
     side.set_half_squares(instructions);
     if side.largest_half_square() > LARGEST_HALF_SQUARE {
         return None;
@@ -162,14 +211,37 @@ fn symmetric_sums(
     if loss.is_nan() {
         return None;
     }
-    let normalisers = softmax.normalisers.as_slice();
-    side.set_normalisers(normalisers);
-    mutual.weighted_sums(instructions, (side, side), Pairs::Unordered);
-    resize(pulls, p * count);
-    mutual.write_rows(if payload_dim.is_some() { 1.0 } else { factor.recip() }, pulls);
-    let weights = mutual.row_weights();
+    side.set_normalisers(&softmax.normalisers);
+    mutual.weighted_sums(instructions, (side, side), Pairs::Unordered, of_payloads);
+    Some(loss)
+}
+
+/// By what factor sums may be smaller than their terms after [`symmetric_weights`].
+fn tolerated_cancellation(side: &MutualSide) -> f64 {
     // Largest |logit|, from below: the farthest sample is at least as far from some other one as it is from the mean.
-    let tolerated = CANCELLATION * (1.0 + std::f64::consts::LN_2 * side.largest_half_square());
+    CANCELLATION * (1.0 + std::f64::consts::LN_2 * side.largest_half_square())
+}
+
+/// The sums by the kernel that computes each exponential of the symmetric matrix for both of its rows; nothing where
+/// [`symmetric_weights`] gives nothing.
+fn symmetric_sums(
+    instructions: Instructions,
+    dim: usize,
+    payload_dim: Option<usize>,
+    original: &[f64],
+    workspace: &mut Workspace,
+) -> Option<f64> {
+    let loss = symmetric_weights(instructions, dim, payload_dim, Sums::Both, workspace)?;
+    let Workspace { mutual, sides, embeddings, payload, softmax, .. } = workspace;
+    let Workspace { pulls, row, differences, cancelled, .. } = workspace;
+    let p = payload_dim.unwrap_or(dim);
+    let centred = if payload_dim.is_some() { &*payload } else { &*embeddings };
+    let normalisers = softmax.normalisers.as_slice();
+    let count = normalisers.len();
+    resize(pulls, p * count);
+    mutual.write_rows(if payload_dim.is_some() { 1.0 } else { lengthening().recip() }, pulls);
+    let weights = mutual.row_weights();
+    let tolerated = tolerated_cancellation(&sides.0);
     let weights_of = |i: usize, among: usize, row: &mut Vec<f64>| {
         row.resize(among, 0.0);
         kernel_row(&embeddings[..among * dim], &embeddings[i * dim..(i + 1) * dim], row);
@@ -271,6 +343,41 @@ impl InfonceEuclidean {
         Evaluation { loss, shorter_than_floor: 0 }
     }
 
+    /// See [`super::Loss::half_of_x`].
+    ///
+    /// With w_ij = α_ij + α_ji, and x less their mean: Σ_{i<j} w_ij (x_i - x_j)(x_i - x_j)ᵀ is S + Sᵀ of
+    /// S = Σ_j (½ Σ_i w_ij x_j - Σ_{i<j} w_ij x_i) x_jᵀ. Where too many digits of one of its coordinates cancel it gives nothing.
+    pub(super) fn half_of_x(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        (inputs, p): (&[f64], usize),
+        factor: f64,
+        workspace: &mut Workspace,
+        half: &mut [f64],
+    ) -> Option<Evaluation> {
+        let instructions = Instructions::detect(dim.max(p))?;
+        prepare(embeddings, dim, Some((inputs, p)), workspace);
+        let loss = symmetric_weights(instructions, dim, Some(p), Sums::OfColumns, workspace)?;
+        let Workspace { mutual, sides, payload: centred, softmax, pulls, row: terms, .. } = workspace;
+        let count = inputs.len() / (2 * p);
+        resize(pulls, p * count);
+        mutual.write_columns(1.0, pulls);
+        subtract_half_of_own(pulls, centred, mutual.row_weights(), terms);
+        let transposed = View::new(centred, p, count).transpose();
+        product(half, Destination::Replace, -factor, View::new(pulls, p, count), transposed);
+        let tolerated = tolerated_cancellation(&sides.0);
+        let keeps_digits = |(k, term): (usize, &f64)| factor * term <= 2.0 * half[k * p + k] * tolerated;
+        if !terms.iter().enumerate().all(keeps_digits) {
+            return None;
+        }
+        let differences = centred;
+        weigh_differences(inputs, p, &softmax.negative_weights, differences, pulls);
+        let transposed = View::new(differences, p, count).transpose();
+        product(half, Destination::Add, -0.5 * factor, View::new(pulls, p, count), transposed);
+        Some(Evaluation { loss, shorter_than_floor: 0 })
+    }
+
     /// Runs a kernel on centred copies of the first views, which it leaves in the workspace with Σ_j (α_ij + α_ji) (x_j - x_i) and
     /// 1 - α_ii.
     fn sums(
@@ -280,15 +387,9 @@ impl InfonceEuclidean {
         payload: Option<(&[f64], usize)>,
         workspace: &mut Workspace,
     ) -> f64 {
-        let (first, second) = embeddings.split_at(embeddings.len() / 2);
         let (columns, p) = payload.unwrap_or((embeddings, dim));
         let original = &columns[..columns.len() / 2];
-        centre(first, dim, &mut workspace.row, &mut workspace.embeddings);
-        if payload.is_some() {
-            centre(original, p, &mut workspace.row, &mut workspace.payload);
-        }
-        resize(&mut workspace.positive_logits, first.len() / dim);
-        logits_of_pairs(first, second, dim, &mut workspace.positive_logits);
+        prepare(embeddings, dim, payload, workspace);
         let payload_dim = payload.map(|(_, p)| p);
         Instructions::detect(dim.max(p))
             .and_then(|instructions| symmetric_sums(instructions, dim, payload_dim, original, workspace))
@@ -323,13 +424,8 @@ impl InfonceEuclidean {
             transposed,
         );
         let data = &data + data.transpose();
-        let (first, second) = inputs.split_at(p * count);
-        let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
-        let weighted: Vec<f64> = differences
-            .chunks_exact(p)
-            .zip(negative_weight)
-            .flat_map(|(difference, weight)| difference.iter().map(move |value| value * weight))
-            .collect();
+        let (mut differences, mut weighted) = (vec![0.0; p * count], vec![0.0; p * count]);
+        weigh_differences(inputs, p, negative_weight, &mut differences, &mut weighted);
         let mut augmentation = Matrix::zeros(p, p);
         let transposed = View::new(&differences, p, count).transpose();
         let weighted = View::new(&weighted, p, count);

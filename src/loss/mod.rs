@@ -177,11 +177,7 @@ impl Loss {
         workspace: &mut Workspace,
         out: &mut [f64],
     ) -> Evaluation {
-        let count = embeddings.len() / (2 * dim);
-        assert!(
-            count >= 2 && embeddings.len() == 2 * dim * count,
-            "a contrastive loss needs N ≥ 2 pairs of views"
-        );
+        let count = pairs_of_views(embeddings, dim);
         assert_eq!(out.len(), 2 * count * payload.map_or(dim, |(_, p)| p), "one output column an embedding");
         let factor = reduction.of_sum(count);
         let mut evaluation = match self {
@@ -191,6 +187,36 @@ impl Loss {
         };
         evaluation.loss *= factor;
         evaluation
+    }
+
+    /// Half of X: writes S (p x p) with X = S + Sᵀ, for `embeddings` and `inputs` as in [`Loss::x_matrix`], and returns the loss.
+    ///
+    /// A pair of samples is summed on one side only, which is enough as X is symmetric: with dot products d + p multiply-adds a pair,
+    /// where [`Loss::evaluate`] needs 3 d; under Eq. 2 half of 2 d + p, where it needs half of 4 d.
+    ///
+    /// Nothing is returned where no kernel does so: for the cosine loss, more than 64 coordinates, logits beyond the range of the
+    /// fast kernels, and under Eq. 2 where inputs lie so much nearer to each other than to their mean that sums would cancel by
+    /// more than 32 (1 + max |logit|). Rounding costs as many digits at most, of Σ w (x_i - x_j)² in each coordinate.
+    pub fn half_of_x(
+        &self,
+        embeddings: &[f64],
+        dim: usize,
+        inputs: &[f64],
+        reduction: Reduction,
+        workspace: &mut Workspace,
+        half: &mut Matrix,
+    ) -> Option<Evaluation> {
+        let count = pairs_of_views(embeddings, dim);
+        let p = inputs.len() / (2 * count);
+        assert_eq!((inputs.len(), half.shape()), (2 * count * p, (p, p)), "one input an embedding");
+        let factor = reduction.of_sum(count);
+        let (inputs, half) = ((inputs, p), half.as_mut_slice());
+        let evaluation = match self {
+            Loss::Euclidean(loss) => loss.half_of_x(embeddings, dim, inputs, factor, workspace, half),
+            Loss::Dot(loss) => loss.half_of_x(embeddings, dim, inputs, factor, workspace, half),
+            Loss::Cosine(_) => None,
+        };
+        evaluation.map(|evaluation| Evaluation { loss: factor * evaluation.loss, ..evaluation })
     }
 
     /// The symmetric matrix X (p x p) with G = -W X for a linear encoder without bias, and the loss.
@@ -210,10 +236,13 @@ impl Loss {
     ) -> (Matrix, Evaluation) {
         let columns = embeddings.len() / dim;
         let p = inputs.len() / columns;
+        let mut x = Matrix::zeros(p, p);
+        if let Some(evaluation) = self.half_of_x(embeddings, dim, inputs, reduction, workspace, &mut x) {
+            return (&x + x.transpose(), evaluation);
+        }
         let mut combined = vec![0.0; inputs.len()];
         let evaluation =
             self.combine(embeddings, dim, Some((inputs, p)), reduction, workspace, &mut combined);
-        let mut x = Matrix::zeros(p, p);
         // Where the loss sees differences only, X is one of differences too: from far-off inputs it would lose digits.
         let centred = match self {
             Loss::Euclidean(_) => infonce_euclidean::less_mean_of_first(inputs, p),
@@ -244,6 +273,16 @@ impl Loss {
             Reduction::Mean => sum * R::from(1.0 / first.len() as f64),
         }
     }
+}
+
+/// N of d x 2N embeddings. Panics unless N ≥ 2.
+fn pairs_of_views(embeddings: &[f64], dim: usize) -> usize {
+    let count = embeddings.len() / (2 * dim);
+    assert!(
+        count >= 2 && embeddings.len() == 2 * dim * count,
+        "a contrastive loss needs N ≥ 2 pairs of views"
+    );
+    count
 }
 
 /// -log(exp(l_ii) / Σ_j exp(l_ij)) of one row of logits: log(1 + Σ_{j≠i} exp(l_ij - l_ii)) where l_ii is the largest, so

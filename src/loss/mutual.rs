@@ -5,8 +5,9 @@
 //! w_ij = K_ij (n_i + m_j). The normalisers need the sums of K first, so that there are two passes; of K the second keeps what fits
 //! a buffer of fixed size and computes the rest again. Where K is symmetric each pair i < j serves both of its rows.
 //!
-//! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, 2 d + 20 less where it is kept, d the dimension of
-//! points and p that of the payload; memory: a few times N (d + p), and [`KEPT`] values.
+//! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, 2 d + 20 less where it is kept, 2 p less where payloads
+//! are summed over columns alone, d the dimension of points and p that of the payload; memory: a few times N (d + p), and [`KEPT`]
+//! values.
 
 use super::pairwise::TERMS_IN_TURN;
 use super::tile::{
@@ -80,6 +81,15 @@ pub(super) struct MutualSums {
     parts: Vec<Part>,
 }
 
+/// Which sums of payloads are formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sums {
+    /// Over rows and over columns.
+    Both,
+    /// Over the rows of each column.
+    OfColumns,
+}
+
 /// Kernel values that are kept from the first pass to the second, 4 MiB: those of the first tiles. The others are computed again.
 const KEPT: usize = 1 << 19;
 
@@ -150,25 +160,37 @@ impl MutualSums {
     }
 
     /// With r and c the payloads of rows and columns: forms Σ_j w_ij c_j and Σ_j w_ij for each row, Σ_i w_ij r_i and Σ_i w_ij for
-    /// each column. Of unordered pairs rows get what both get.
+    /// each column. Of unordered pairs rows get what both get. Where payloads are summed over columns alone rows have no such sums, and
+    /// columns keep theirs.
     pub fn weighted_sums(
         &mut self,
         instructions: Instructions,
         (rows, columns): (&MutualSide, &MutualSide),
         pairs: Pairs,
+        of_payloads: Sums,
     ) {
         let count = rows.points.count();
         let shares = parts_of(count);
         share(&mut self.parts, |index, part| {
             part.row_weights.clear(1, count);
             part.column_weights.clear(1, count);
-            part.rows.clear(columns.payload().dim(), count);
             part.columns.clear(rows.payload().dim(), count);
-            part.lanes.reserve(columns.payload().dim(), CHUNK);
-            instructions.run(WeightedSums { share: (index, shares), sides: (rows, columns), pairs, part });
+            if of_payloads == Sums::Both {
+                part.rows.clear(columns.payload().dim(), count);
+                part.lanes.reserve(columns.payload().dim(), CHUNK);
+            }
+            let share = (index, shares);
+            instructions.run(WeightedSums { share, sides: (rows, columns), pairs, of_payloads, part });
         });
         self.unite(pairs, |part| [&mut part.row_weights, part.column_weights.finish()]);
-        self.unite(pairs, |part| [&mut part.rows, part.columns.finish()]);
+        match of_payloads {
+            Sums::Both => self.unite(pairs, |part| [&mut part.rows, part.columns.finish()]),
+            Sums::OfColumns => {
+                let (first, others) = self.parts.split_first_mut().expect("at least one part");
+                let columns = first.columns.finish();
+                others.iter_mut().for_each(|part| part.columns.finish().add_to(columns));
+            }
+        }
     }
 
     /// Adds what all parts hold of rows and of columns to what the first holds; for unordered pairs, then the columns to the rows.
@@ -288,13 +310,14 @@ struct WeightedSums<'a> {
     share: (usize, usize),
     sides: (&'a MutualSide, &'a MutualSide),
     pairs: Pairs,
+    of_payloads: Sums,
     part: &'a mut Part,
 }
 
 impl Kernel for WeightedSums<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
-        let WeightedSums { share, sides: (rows, columns), pairs, part } = self;
+        let WeightedSums { share, sides: (rows, columns), pairs, of_payloads, part } = self;
         let Part {
             row_weights,
             column_weights,
@@ -309,7 +332,9 @@ impl Kernel for WeightedSums<'_> {
         let (row_normaliser, column_normaliser) = (rows.normaliser.values(), columns.normaliser.values());
         let (row_dim, column_dim) = (row_payload.dim(), column_payload.dim());
         let (lanes, chunks) = (S::F64_LANES, row_payload.chunks());
-        let lanes_of_rows = &mut lanes_of_rows.values_mut()[..column_dim * ROWS * lanes];
+        let of_rows_too = of_payloads == Sums::Both;
+        let held = if of_rows_too { column_dim * ROWS * lanes } else { 0 };
+        let lanes_of_rows = &mut lanes_of_rows.values_mut()[..held];
         let width = V * lanes;
         let mut kept = kept.values().chunks_exact(ROWS * width);
         for panel in panels(chunks, rows.largest_dim()) {
@@ -364,6 +389,9 @@ impl Kernel for WeightedSums<'_> {
                     }
                 }
                 add_reduced(simd, row_weights, row, of_rows);
+                if !of_rows_too {
+                    continue;
+                }
                 let chunk = row / CHUNK;
                 let sums = &mut row_sums[chunk * column_dim * CHUNK..(chunk + 1) * column_dim * CHUNK];
                 let of_lanes = lanes_of_rows.chunks_exact(ROWS * lanes);
@@ -383,7 +411,7 @@ mod tests {
     use super::*;
 
     /// Sums of kernel values, of weights and of payloads, for rows and for columns.
-    type Sums = [Vec<f64>; 6];
+    type AllSums = [Vec<f64>; 6];
 
     fn by_loops(
         [x, y]: [&[f64]; 2],
@@ -391,7 +419,7 @@ mod tests {
         (d, p): (usize, usize),
         pairs: Pairs,
         normalisers: [&[f64]; 2],
-    ) -> (Sums, Sums) {
+    ) -> (AllSums, AllSums) {
         let n = x.len() / d;
         let (points, sums) = (|| vec![0.0; n], || vec![0.0; n * p]);
         let empty = || [points(), points(), points(), points(), sums(), sums()];
@@ -419,6 +447,9 @@ mod tests {
                 for k in 0..p {
                     add(4, i * p + k, weight * column_payload[j * p + k]);
                     add(column(4), j * p + k, weight * row_payload[i * p + k]);
+                    if pairs == Pairs::Unordered {
+                        add(5, j * p + k, weight * row_payload[i * p + k]);
+                    }
                 }
             }
         }
@@ -448,7 +479,7 @@ mod tests {
                 let (expected, terms) =
                     by_loops([&x, &y], [row_payload, column_payload], (d, p), pairs, [&normalisers, &second]);
                 for instructions in Instructions::all() {
-                    let run = |threads: usize| -> Sums {
+                    let run = |threads: usize| -> AllSums {
                         let (mut rows, mut columns) = (MutualSide::default(), MutualSide::default());
                         rows.load(d, &x, 1.0, payload.as_ref().map(|[rows, _]| (rows.as_slice(), p)));
                         columns.load(
@@ -469,19 +500,27 @@ mod tests {
                             let sides = (&rows, &columns);
                             kernel.kernel_sums(instructions, sides, pairs);
                             let values = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
-                            kernel.weighted_sums(instructions, sides, pairs);
+                            kernel.weighted_sums(instructions, sides, pairs, Sums::Both);
                             let weights = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
                             let mut sums = [vec![0.0; n * p], vec![0.0; n * p]];
                             kernel.write_rows(1.0, &mut sums[0]);
                             kernel.write_columns(1.0, &mut sums[1]);
+                            let mut of_columns = vec![0.0; n * p];
+                            kernel.weighted_sums(instructions, sides, pairs, Sums::OfColumns);
+                            kernel.write_columns(1.0, &mut of_columns);
+                            assert_eq!(kernel.row_weights(), weights[0]);
+                            match pairs {
+                                Pairs::Ordered => assert_eq!(of_columns, sums[1]),
+                                Pairs::Unordered => sums[1] = of_columns,
+                            }
                             let ([a, b], [c, d], [e, f]) = (values, weights, sums);
                             [a, b, c, d, e, f]
                         })
                     };
                     let sums = run(1);
                     assert_eq!(sums, run(3), "{n} points, {instructions:?}: bits depend on threads");
-                    // Of unordered pairs only rows are told.
-                    let told = |which: &usize| pairs == Pairs::Ordered || which.is_multiple_of(2);
+                    // Of unordered pairs rows are told, and what columns got where they were summed alone.
+                    let told = |which: &usize| pairs == Pairs::Ordered || [0, 2, 4, 5].contains(which);
                     for (which, sums) in sums.iter().enumerate().filter(|(which, _)| told(which)) {
                         for (at, sum) in sums.iter().enumerate() {
                             // Logits are rounded from squares of up to some 40.

@@ -1,7 +1,7 @@
 //! A run between two of its steps: what it needs to go on to the same results.
 
 use super::weights::NOTE;
-use crate::experiment::{ENGINE_REVISION, Plan};
+use crate::experiment::Plan;
 use crate::files::{self, FileError};
 use crate::record::{Column, Trajectory};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -44,7 +44,7 @@ pub fn write(path: &Path, plan: &Plan, standing: &Standing, seconds: f64) -> Res
     }
     let notes = json!({
         "plan": plan.hash,
-        "engine": ENGINE_REVISION,
+        "engine": plan.subject.engine_revision(),
         "step": standing.step,
         "loss": standing.loss.to_bits(),
         "steps": trajectory.step,
@@ -75,7 +75,7 @@ fn parse(bytes: &[u8], plan: &Plan) -> Result<(Standing, f64), String> {
     let notes =
         metadata.metadata().as_ref().and_then(|notes| notes.get(NOTE)).ok_or("it is not a checkpoint")?;
     let notes: Value = serde_json::from_str(notes).map_err(|error| error.to_string())?;
-    if notes["plan"] != plan.hash.as_str() || notes["engine"] != ENGINE_REVISION {
+    if notes["plan"] != plan.hash.as_str() || notes["engine"] != plan.subject.engine_revision() {
         return Err("it is of another plan, or of another version of the program".to_string());
     }
     let number = |name: &str| notes[name].as_u64().ok_or(format!("{name} is missing"));

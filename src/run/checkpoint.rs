@@ -1,7 +1,7 @@
 //! A run between two of its steps: with its plan, all that it needs to go on to the same results, bit for bit.
 
 use crate::dynamics::{Checkpoint, Position, StiffnessTest};
-use crate::experiment::{ENGINE_REVISION, Plan};
+use crate::experiment::Plan;
 use crate::files::{self, Array, FileError, NpzArray, Place};
 use crate::record::{Column, Effort, Trajectory};
 use serde_json::{Value, json};
@@ -189,7 +189,8 @@ impl RunCheckpoint {
 
 /// What a checkpoint is of: all that a run depends on, longer than the hash in its name.
 fn fingerprint(plan: &Plan) -> String {
-    files::sha256_hex(format!("{ENGINE_REVISION}\n{}", plan.settings.to_toml()).as_bytes())
+    let revision = plan.subject.engine_revision();
+    files::sha256_hex(format!("{revision}\n{}", plan.settings.to_toml()).as_bytes())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::hold;
 use super::simulate::Simulation;
-use crate::experiment::{ENGINE_REVISION, Plan};
+use crate::experiment::Plan;
 use crate::files::{self, Array, FileError, NpzArray};
 use crate::record::{Effort, Ending, Trajectory, declared_array, follows_time};
 use serde_json::{Map, Value, json};
@@ -401,7 +401,7 @@ fn described(plan: &Plan, wall_seconds: f64) -> Value {
         "repeat": plan.seed.repeat,
         "hash": plan.hash,
         "version": env!("CARGO_PKG_VERSION"),
-        "engine_revision": ENGINE_REVISION,
+        "engine_revision": plan.subject.engine_revision(),
         "host": hold::host(),
         "checksums": null,
     })
