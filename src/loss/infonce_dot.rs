@@ -49,7 +49,7 @@ impl InfonceDot {
         Evaluation { loss: directed(&problem, factor, workspace, of_queries, of_keys), shorter_than_floor: 0 }
     }
 
-    /// See [`super::Loss::half_of_x`].
+    /// See [`super::Loss::half_of_x`]: S = -Σ_i (Σ_{j≠i} α_ij (x'_j - x'_i)) x_iᵀ / τ.
     pub(super) fn half_of_x(
         &self,
         embeddings: &[f64],
