@@ -517,37 +517,44 @@ fn half_of_x_gives_the_gradient_of_a_linear_encoder_for_batches_of_every_size() 
             (1100, 4, 5),
             (4100, 2, 1),
         ] {
-            let w = Matrix::from_vec(d, p, normals(&mut generator, d * p, 1.0 / (p as f64).sqrt()));
-            let mut inputs = Matrix::from_vec(p, 2 * n, normals(&mut generator, 2 * n * p, 1.0));
-            let first = inputs.column(0).into_owned();
-            inputs.set_column(n / 2, &first);
-            let z = &w * &inputs;
-            let mut workspace = Workspace::default();
-            let mut half = Matrix::from_element(p, p, f64::NAN);
-            let (columns, values) = (z.as_slice(), inputs.as_slice());
-            let found = loss.half_of_x(columns, d, values, Reduction::Mean, &mut workspace, &mut half);
-            assert_eq!(found.is_some(), has_kernels(), "{loss:?}, N = {n}");
-            let Some(found) = found else { continue };
-            let mut upstream = Matrix::zeros(d, 2 * n);
-            let out = upstream.as_mut_slice();
-            let value = loss.evaluate(columns, d, Reduction::Mean, &mut workspace, out);
-            assert!((found.loss - value.loss).abs() <= PROMISE * value.loss.abs(), "{loss:?}, N = {n}");
-            let expected = &upstream * inputs.transpose();
-            let (peak, terms) = absolute_terms(&loss, columns, d, Reduction::Mean);
-            let terms = Matrix::from_vec(d, 2 * n, terms) * inputs.transpose().abs();
-            let worst = |gradient: &Matrix| {
-                let errors = (gradient - &expected).abs().component_div(&terms);
-                largest(errors.iter().copied()) / (PROMISE * (1.0 + peak))
-            };
-            // Both ways make errors.
-            let error = worst(&-(&w * (&half + half.transpose())));
-            assert!(error <= 2.0, "{loss:?}, N = {n}: {error} times the promise");
-            // Where inputs have more than one direction, half of X is not symmetric.
-            let lopsided = worst(&-(&w * &half * 2.0));
-            assert!(
-                n < 4 || p == 1 || lopsided > 1e6,
-                "{loss:?}, N = {n}: half of X is as good as all of it"
-            );
+            for biased in [false, true] {
+                // With biases, inputs have a 1 behind them.
+                let width = p + usize::from(biased);
+                let w =
+                    Matrix::from_vec(d, width, normals(&mut generator, d * width, 1.0 / (p as f64).sqrt()));
+                let mut views = Matrix::from_vec(p, 2 * n, normals(&mut generator, 2 * n * p, 1.0));
+                let first = views.column(0).into_owned();
+                views.set_column(n / 2, &first);
+                let inputs = views.clone().insert_rows(p, width - p, 1.0);
+                let z = &w * &inputs;
+                let mut workspace = Workspace::default();
+                let mut half = Matrix::from_element(p, width, f64::NAN);
+                let (columns, values) = (z.as_slice(), views.as_slice());
+                let found = loss.half_of_x(columns, d, values, Reduction::Mean, &mut workspace, &mut half);
+                assert_eq!(found.is_some(), has_kernels(), "{loss:?}, N = {n}");
+                let Some(found) = found else { continue };
+                let half = half.insert_rows(p, width - p, 0.0);
+                let mut upstream = Matrix::zeros(d, 2 * n);
+                let out = upstream.as_mut_slice();
+                let value = loss.evaluate(columns, d, Reduction::Mean, &mut workspace, out);
+                assert!((found.loss - value.loss).abs() <= PROMISE * value.loss.abs(), "{loss:?}, N = {n}");
+                let expected = &upstream * inputs.transpose();
+                let (peak, terms) = absolute_terms(&loss, columns, d, Reduction::Mean);
+                let terms = Matrix::from_vec(d, 2 * n, terms) * inputs.transpose().abs();
+                let worst = |gradient: &Matrix| {
+                    let errors = (gradient - &expected).abs().component_div(&terms);
+                    largest(errors.iter().copied()) / (PROMISE * (1.0 + peak))
+                };
+                // Both ways make errors.
+                let error = worst(&-(&w * (&half + half.transpose())));
+                assert!(error <= 2.0, "{loss:?}, N = {n}: {error} times the promise");
+                // Where inputs have more than one direction, half of X is not symmetric.
+                let lopsided = worst(&-(&w * &half * 2.0));
+                assert!(
+                    n < 4 || p == 1 || lopsided > 1e6,
+                    "{loss:?}, N = {n}: half of X is as good as all of it"
+                );
+            }
         }
     }
 }
@@ -854,6 +861,7 @@ fn biases_and_every_projector_pass_the_chain_rule() {
         "low-rank-diagonal\", rank = 2",
         "subvector\", dims = 2",
         "trainable\", widths = [4, 3], activation = \"tanh\"",
+        "trainable\", widths = [4, 3]",
     ] {
         for kind in ["linear", "relu", "tanh"] {
             let text = format!(
@@ -880,6 +888,26 @@ fn biases_and_every_projector_pass_the_chain_rule() {
                 objective.evaluate(&parameters, &views, &mut gradient);
                 let size = largest(gradient.iter().map(|g| g.abs()));
                 assert!(size > 0.0 && size.is_finite());
+                let network = &objective.network;
+                let layers = network.dense_layers().count();
+                if network.is_affine() && layers == network.stages().len() && has_kernels() {
+                    // Eq. 2 does not see what is added to all embeddings; X knows that exactly, sums over pairs do not.
+                    let follows_x = matches!(loss, Loss::Euclidean(_));
+                    let mut biases = network.dense_layers().filter(|(_, shape, _)| shape.bias);
+                    let is_zero = biases.all(|(_, shape, offset)| {
+                        gradient[offset + shape.rows * shape.columns..][..shape.rows]
+                            .iter()
+                            .all(|g| *g == 0.0)
+                    });
+                    assert_eq!(is_zero, follows_x, "{projector} {loss:?}");
+                }
+                // Fewer columns than the widest layer go through the layers one by one.
+                let few = [&views[..6], &views[27..33]].concat();
+                objective.evaluate(&parameters, &few, &mut vec![0.0; parameters.len()]);
+                let mut again = vec![f64::NAN; parameters.len()];
+                objective.value(&parameters, &views);
+                assert!(objective.gradient_of_value(&parameters, &views, &mut again));
+                assert_eq!(again, gradient, "{projector} {kind} {loss:?}: after another batch");
                 for (k, found) in gradient.iter().enumerate() {
                     let exact: f64 = referee::derivative(
                         &objective.network,
@@ -965,5 +993,33 @@ fn sums_of_many_equal_terms_keep_their_digits() {
         let term = x / 8190.0;
         let in_turn: f64 = (0..8190).map(|_| term).sum();
         assert!((in_turn - x).abs() > PROMISE * x, "{x}: {in_turn}");
+    }
+}
+
+/// X of one first view a among zeros and second views 0, r … r, N of each, in one dimension: all terms of its only row that counts
+/// are equal. The error of -X, in units of the promise.
+fn worst_of_equal_terms_of_x(n: usize, a: f64, r: f64) -> Option<f64> {
+    let mut views = vec![r; 2 * n];
+    views[..=n].fill(0.0);
+    views[0] = a;
+    let loss = Loss::Dot(InfonceDot { temperature: 1.0 });
+    let mut half = Matrix::zeros(1, 1);
+    loss.half_of_x(&views, 1, &views, Reduction::Sum, &mut Workspace::default(), &mut half)?;
+    let others = (n - 1) as f64 * (a * r).exp();
+    let exact = a * r * others / (1.0 + others);
+    Some((half[0] + exact).abs() / (PROMISE * (1.0 + a * r) * exact))
+}
+
+#[test]
+fn sums_of_many_equal_terms_of_x_keep_their_digits() {
+    let mut generator = ChaCha::seed_from_u64(22);
+    let mut cases = vec![(0.00739419504031092, 1.9508565107181943)];
+    cases.extend((0..40).map(|_| (0.01 * generator.random::<f64>(), 1.0 + generator.random::<f64>())));
+    for (n, cases) in [(512, &cases[..]), (8192, &cases[..3])] {
+        for &(a, r) in cases {
+            let worst = worst_of_equal_terms_of_x(n, a, r);
+            assert_eq!(worst.is_some(), has_kernels());
+            assert!(worst.is_none_or(|worst| worst <= 1.0), "{n}, {a}, {r}: {worst:?} times the promise");
+        }
     }
 }

@@ -77,18 +77,19 @@ pub fn normals(count: usize) -> Vec<f64> {
 }
 
 /// Flops, two a multiply-add or product, that the kernels of tiles need for a loss of `count` pairs of views of dimension `dim` and its
-/// gradient. Additions are not counted: processors form them beside the products. The exponential is a polynomial of degree 10.
+/// gradient. Additions are not counted: processors form them beside the products. The exponential
+/// is counted as with AVX-512: a polynomial of degree 5 and two more.
 ///
-/// - Eq. 2, for each i < j and so for two pairs: the logit and the exponential twice, d + 10 each, a weight, and d for each of
-///   the two rows: 4 d + 21 multiply-adds;
+/// - Eq. 2, for each i < j and so for two pairs: the logit and the exponential twice, d + 7 each, a weight, and d for each of
+///   the two rows: 4 d + 15 multiply-adds;
 /// - the cosine loss of both directions the same for each pair, which serves a row and a column;
 /// - the dot and the one-directional cosine loss: the logit and the exponential once, d for the row and d for the column.
 pub fn kernel_flops(loss: &Loss, count: usize, dim: usize) -> f64 {
     let (pairs, d) = ((count * count) as f64, dim as f64);
     match loss {
-        Loss::Euclidean(_) => pairs * (4.0 * d + 21.0),
-        Loss::Cosine(cosine) if cosine.symmetric => pairs * 2.0 * (4.0 * d + 21.0),
-        Loss::Dot(_) | Loss::Cosine(_) => pairs * 2.0 * (3.0 * d + 10.0),
+        Loss::Euclidean(_) => pairs * (4.0 * d + 15.0),
+        Loss::Cosine(cosine) if cosine.symmetric => pairs * 2.0 * (4.0 * d + 15.0),
+        Loss::Dot(_) | Loss::Cosine(_) => pairs * 2.0 * (3.0 * d + 7.0),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It knows the loss and the network and nothing of the theory: the same code differentiates every combination. One thing it makes
 //! use of: losses are functions of inner products, so that the gradient at an end-to-end matrix W is -W X, and X costs less than the
-//! gradient at all embeddings. [`referee`] does not know it.
+//! gradient at all embeddings. Biases are columns of W, for an input of 1. [`referee`] does not know it.
 
 use crate::encoder::{Activations, Map, Network, Output};
 use crate::loss::{Evaluation, Loss, Reduction, Workspace};
@@ -25,13 +25,13 @@ pub struct Objective {
     downstream: Vec<f64>,
     /// Whether the last call left its gradient: at the embeddings in `upstream`, or as half of X in `layers`.
     has_gradient: bool,
-    /// For linear layers without biases: their products, through which a batch goes in one step.
+    /// For linear layers: their products, through which a batch goes in one step.
     layers: Option<LinearLayers>,
     /// Embeddings that came that way.
     embeddings: Vec<f64>,
     /// Whether the last ones did.
     went_at_once: bool,
-    /// Which of these.
+    /// Whether the gradient that the last call left is half of X.
     knows_x: bool,
 }
 
@@ -58,8 +58,11 @@ impl Objective {
     /// Loss and gradient at `parameters` for `views` (d x 2N, first views then second); writes the gradient.
     ///
     /// Cost: the loss's, and 6 n Σ d_l d_{l-1} flops for n = 2N columns; 4 n d_L d_0 flops and products of layers where these are
-    /// linear, without biases, and nowhere wider than n, and the loss's is that of [`Loss::half_of_x`] where d_0 < 2 d_L. Allocates
+    /// linear and nowhere wider than n, and the loss's is that of [`Loss::half_of_x`] where d_0 < 2 d_L. Allocates
     /// only when the shape changes.
+    ///
+    /// Errors of -W X are relative to |W| |X|, as are what roundings of W x make of it: where W x is much smaller than |W| |x|, both
+    /// exceed what [`Loss::evaluate`] promises of embeddings that are given.
     pub fn evaluate(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> Evaluation {
         let evaluation = self.value(parameters, views);
         self.pull_back(parameters, views, gradient);
@@ -86,9 +89,7 @@ impl Objective {
             return;
         }
         if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once) {
-            let upstream = View::new(&self.upstream, self.upstream.len() / n, n);
-            let transposed = View::new(views, self.network.input_dim(), n).transpose();
-            product(&mut layers.backward, Destination::Replace, 1.0, upstream, transposed);
+            layers.begin_with(&self.upstream, View::new(views, self.network.input_dim(), n));
             layers.pull_back(parameters, gradient);
             return;
         }
@@ -104,11 +105,7 @@ impl Objective {
                     let transposed = View::new(inputs, width, n).transpose();
                     product(&mut gradient[*offset..end], Destination::Replace, 1.0, upstream, transposed);
                     if shape.bias {
-                        let bias = &mut gradient[end..end + shape.rows];
-                        bias.fill(0.0);
-                        for column in self.upstream.chunks_exact(shape.rows) {
-                            bias.iter_mut().zip(column).for_each(|(sum, value)| *sum += value);
-                        }
+                        add_up_columns(&self.upstream, &mut gradient[end..end + shape.rows]);
                     }
                     if index > 0 {
                         let weights = View::new(&parameters[*offset..end], shape.rows, shape.columns);
@@ -165,15 +162,16 @@ impl Objective {
         let n = views.len() / d;
         self.went_at_once = self.layers.as_ref().is_some_and(|layers| layers.largest_width() <= n);
         if let Some(layers) = self.layers.as_mut().filter(|_| self.went_at_once) {
-            let (total, _) = layers.multiply(parameters);
-            self.embeddings.resize(total.nrows() * n, 0.0);
-            product(
-                &mut self.embeddings,
-                Destination::Replace,
-                1.0,
-                View::from(total),
-                View::new(views, d, n),
-            );
+            layers.multiply(parameters);
+            let (matrix, shift) = layers.total();
+            self.embeddings.resize(self.network.embedding_dim() * n, 0.0);
+            let views = View::new(views, d, n);
+            product(&mut self.embeddings, Destination::Replace, 1.0, matrix, views);
+            if let Some(shift) = shift {
+                for column in self.embeddings.chunks_exact_mut(shift.len()) {
+                    column.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift);
+                }
+            }
         } else {
             self.network.forward(parameters, views, &mut self.activations);
         }
@@ -220,84 +218,128 @@ impl Objective {
     }
 }
 
-/// Dense linear layers without biases: their products, and the chain rule from the end-to-end matrix to each.
+/// Writes the sum of `columns`, each as long as `sum`.
+fn add_up_columns(columns: &[f64], sum: &mut [f64]) {
+    sum.fill(0.0);
+    for column in columns.chunks_exact(sum.len()) {
+        sum.iter_mut().zip(column).for_each(|(sum, value)| *sum += value);
+    }
+}
+
+/// Dense linear layers: their products, and the chain rule from the end-to-end matrix to each. Where layers have biases all
+/// products have one column more, for an input of 1.
 #[derive(Debug)]
 struct LinearLayers {
-    /// Rows, columns and offset of each.
-    shapes: Vec<(usize, usize, usize)>,
+    /// Rows, columns and offset of each, and whether a bias is behind it.
+    shapes: Vec<(usize, usize, usize, bool)>,
+    /// Columns of the products without that for biases.
+    inputs: usize,
     /// W_l … W_1.
     products: Vec<Matrix>,
     /// (W_L … W_{l+1})ᵀ times the gradient at the end-to-end matrix; before the chain rule that gradient itself.
     backward: Vec<f64>,
     scratch: Vec<f64>,
-    /// S with the gradient -W (S + Sᵀ) at the end-to-end matrix W.
+    /// S with the gradient -W (S + Sᵀ) at the end-to-end matrix W. The row for biases, which is zero, is left out.
     half_of_x: Matrix,
 }
 
 impl LinearLayers {
     /// Whether `network` consists of such layers alone.
     fn are_all_of(network: &Network) -> bool {
-        network.is_linear() && network.dense_layers().count() == network.stages().len()
+        network.is_affine() && network.dense_layers().count() == network.stages().len()
     }
 
     /// Those of `network`, which has no other stages.
     fn new(network: &Network) -> Self {
         let shapes: Vec<_> =
-            network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset)).collect();
-        let d = network.input_dim();
-        let products = shapes.iter().map(|&(rows, _, _)| Matrix::zeros(rows, d)).collect();
-        let half_of_x = Matrix::zeros(d, d);
-        LinearLayers { shapes, products, backward: Vec::new(), scratch: Vec::new(), half_of_x }
+            network.dense_layers().map(|(_, s, offset)| (s.rows, s.columns, offset, s.bias)).collect();
+        let inputs = network.input_dim();
+        let columns = inputs + usize::from(!network.is_linear());
+        let products = shapes.iter().map(|&(rows, ..)| Matrix::zeros(rows, columns)).collect();
+        let half_of_x = Matrix::zeros(inputs, columns);
+        LinearLayers { shapes, inputs, products, backward: Vec::new(), scratch: Vec::new(), half_of_x }
     }
 
     fn largest_width(&self) -> usize {
-        self.shapes.iter().map(|&(rows, columns, _)| rows.max(columns)).max().unwrap_or(0)
+        self.shapes.iter().map(|&(rows, columns, ..)| rows.max(columns)).max().unwrap_or(0)
     }
 
     fn layer<'a>(&self, l: usize, parameters: &'a [f64]) -> View<'a> {
-        let (rows, columns, offset) = self.shapes[l];
+        let (rows, columns, offset, _) = self.shapes[l];
         View::new(&parameters[offset..offset + rows * columns], rows, columns)
     }
 
-    /// The end-to-end matrix W_L … W_1, and where the gradient at it is to be written.
-    fn multiply(&mut self, parameters: &[f64]) -> (&Matrix, &mut [f64]) {
-        let (rows, columns, offset) = self.shapes[0];
-        let first = &parameters[offset..offset + rows * columns];
-        self.products[0].as_mut_slice().copy_from_slice(first);
-        for l in 1..self.shapes.len() {
+    /// Computes the products of all layers.
+    fn multiply(&mut self, parameters: &[f64]) {
+        for l in 0..self.shapes.len() {
+            let (rows, columns, offset, has_bias) = self.shapes[l];
             let layer = self.layer(l, parameters);
             let (before, after) = self.products.split_at_mut(l);
-            let before = View::from(&before[l - 1]);
-            product(after[0].as_mut_slice(), Destination::Replace, 1.0, layer, before);
+            let after = after[0].as_mut_slice();
+            match before.last() {
+                Some(before) => product(after, Destination::Replace, 1.0, layer, View::from(before)),
+                None => after[..rows * columns].copy_from_slice(&parameters[offset..offset + rows * columns]),
+            }
+            if has_bias {
+                let bias = &parameters[offset + rows * columns..][..rows];
+                let shift = &mut after[rows * self.inputs..];
+                if l == 0 {
+                    shift.copy_from_slice(bias);
+                } else {
+                    shift.iter_mut().zip(bias).for_each(|(shift, bias)| *shift += bias);
+                }
+            }
         }
         let total = &self.products[self.shapes.len() - 1];
         self.backward.resize(total.len(), 0.0);
-        (total, &mut self.backward)
     }
 
-    /// Writes the gradient at the end-to-end matrix, from half of X.
+    /// The end-to-end matrix W_L … W_1, and what biases add to its images.
+    fn total(&self) -> (View<'_>, Option<&[f64]>) {
+        let total = self.products.last().expect("at least one layer");
+        let (matrix, shift) = total.as_slice().split_at(total.nrows() * self.inputs);
+        (View::new(matrix, total.nrows(), self.inputs), (!shift.is_empty()).then_some(shift))
+    }
+
+    /// Writes the gradient at the end-to-end matrix, from that at its images of `views`.
+    fn begin_with(&mut self, upstream: &[f64], views: View<'_>) {
+        let rows = self.products.last().expect("at least one layer").nrows();
+        let (matrix, shift) = self.backward.split_at_mut(rows * self.inputs);
+        let upstream_columns = View::new(upstream, rows, upstream.len() / rows);
+        product(matrix, Destination::Replace, 1.0, upstream_columns, views.transpose());
+        if !shift.is_empty() {
+            add_up_columns(upstream, shift);
+        }
+    }
+
+    /// The same from half of X.
     fn begin_with_half_of_x(&mut self) {
-        let LinearLayers { products, backward, half_of_x, .. } = self;
-        let total = View::from(products.last().expect("at least one layer"));
+        let LinearLayers { products, backward, half_of_x, inputs, .. } = self;
+        let total = products.last().expect("at least one layer");
+        let of_inputs = total.nrows() * *inputs;
+        let matrix = View::new(&total.as_slice()[..of_inputs], total.nrows(), *inputs);
         let half = View::from(&*half_of_x);
-        product(backward, Destination::Replace, -1.0, total, half);
-        product(backward, Destination::Add, -1.0, total, half.transpose());
+        product(backward, Destination::Replace, -1.0, matrix, half);
+        product(&mut backward[..of_inputs], Destination::Add, -1.0, View::from(total), half.transpose());
     }
 
     /// Carries that gradient back to all layers.
     fn pull_back(&mut self, parameters: &[f64], out: &mut [f64]) {
-        let d = self.products[0].ncols();
+        let width = self.products[0].ncols();
         for l in (0..self.shapes.len()).rev() {
-            let (rows, columns, offset) = self.shapes[l];
-            let target = &mut out[offset..offset + rows * columns];
+            let (rows, columns, offset, has_bias) = self.shapes[l];
+            let (target, bias) = out[offset..].split_at_mut(rows * columns);
+            if has_bias {
+                bias[..rows].copy_from_slice(&self.backward[rows * self.inputs..]);
+            }
             if l == 0 {
-                target.copy_from_slice(&self.backward);
+                target.copy_from_slice(&self.backward[..rows * columns]);
             } else {
                 let before = View::from(&self.products[l - 1]).transpose();
-                let backward = View::new(&self.backward, rows, d);
+                let backward = View::new(&self.backward, rows, width);
                 product(target, Destination::Replace, 1.0, backward, before);
                 let transposed = self.layer(l, parameters).transpose();
-                self.scratch.resize(columns * d, 0.0);
+                self.scratch.resize(columns * width, 0.0);
                 product(&mut self.scratch, Destination::Replace, 1.0, transposed, backward);
                 std::mem::swap(&mut self.backward, &mut self.scratch);
             }
@@ -321,7 +363,7 @@ impl GivenXFlow {
     /// For the dense layers of `network`.
     pub fn new(network: &Network) -> Self {
         assert!(
-            LinearLayers::are_all_of(network),
+            network.is_linear() && LinearLayers::are_all_of(network),
             "a flow under a given X has linear layers without biases only"
         );
         GivenXFlow { layers: LinearLayers::new(network) }
@@ -342,8 +384,9 @@ impl GivenXFlow {
         times_x: impl FnOnce(&Matrix, &mut [f64]),
         out: &mut [f64],
     ) {
-        let (total, image) = self.layers.multiply(parameters);
-        times_x(total, image);
+        self.layers.multiply(parameters);
+        let LinearLayers { products, backward, .. } = &mut self.layers;
+        times_x(products.last().expect("at least one layer"), backward);
         self.layers.pull_back(parameters, out);
     }
 }

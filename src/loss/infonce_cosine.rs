@@ -3,7 +3,8 @@
 use super::directed::Queries;
 use super::infonce_dot::directed;
 use super::mutual::Sums;
-use super::tile::{Instructions, LARGEST_LOGIT, OwnProducts, Pairs};
+use super::tile::{LARGEST_LOGIT, OwnProducts, Pairs};
+use super::vectors::Instructions;
 use super::{Evaluation, InfonceDot, REDUCTION, TEMPERATURE, Workspace, dot};
 use crate::real::Real;
 use crate::settings::{Constant, Key, Kind, Presence, ValueType};
@@ -176,7 +177,7 @@ impl InfonceCosine {
             factor: std::f64::consts::LN_2,
             products: own_products,
         });
-        mutual.kernel_sums(instructions, (rows, columns), Pairs::Ordered);
+        mutual.kernel_sums(instructions, (rows, columns), Pairs::Ordered, Sums::Both);
         let mut loss = 0.0;
         negative_weight.clear();
         negative_weight.resize(count, 0.0);
@@ -188,7 +189,7 @@ impl InfonceCosine {
                 .for_each(|(sum, weight)| *sum += weight);
             side.set_normalisers(&softmax.normalisers);
         }
-        mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered, Sums::Both);
+        mutual.weighted_sums(instructions, (rows, columns), Pairs::Ordered);
         // Each positive pair counts in both directions, and each direction half.
         let (own_first, own_second) = payloads.unwrap_or((first, second));
         let (out_first, out_second) = out.split_at_mut(count * p);

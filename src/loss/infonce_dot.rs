@@ -2,7 +2,7 @@
 
 use super::directed::Queries;
 use super::pairwise::{ColumnSum, Pairwise, resize};
-use super::tile::Instructions;
+use super::vectors::Instructions;
 use super::{Evaluation, REDUCTION, TEMPERATURE, Workspace, dot, reference_dot, reference_row};
 use crate::matrix::{Destination, View, product};
 use crate::real::Real;
@@ -69,7 +69,14 @@ impl InfonceDot {
         let loss = directed.compute(instructions, &problem, factor * scale, pulls, None)?;
         let count = first.len() / p;
         let inputs = View::new(first, p, count).transpose();
+        let (half, of_one) = half.split_at_mut(p * p);
         product(half, Destination::Replace, -1.0, View::new(pulls, p, count), inputs);
+        if !of_one.is_empty() {
+            of_one.fill(0.0);
+            for pull in pulls.chunks_exact(p) {
+                of_one.iter_mut().zip(pull).for_each(|(sum, pull)| *sum -= pull);
+            }
+        }
         Some(Evaluation { loss, shorter_than_floor: 0 })
     }
 

@@ -4,7 +4,8 @@ use super::mutual::{MutualSide, Sums};
 use super::pairwise::{
     CANCELLATION, ColumnSum, Pairwise, half_square_distances, kernel_row, resize, sum_differences,
 };
-use super::tile::{Instructions, Pairs, SubtractOwn};
+use super::tile::{Pairs, SubtractOwn};
+use super::vectors::Instructions;
 use super::{Evaluation, REDUCTION, Reduction, Workspace, dot, reference_row, square_distance};
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
@@ -206,13 +207,13 @@ fn symmetric_weights(
     if side.largest_half_square() > LARGEST_HALF_SQUARE {
         return None;
     }
-    mutual.kernel_sums(instructions, (side, side), Pairs::Unordered);
+    mutual.kernel_sums(instructions, (side, side), Pairs::Unordered, of_payloads);
     let loss = softmax.compute(mutual.row_weights(), positive_logits);
     if loss.is_nan() {
         return None;
     }
     side.set_normalisers(&softmax.normalisers);
-    mutual.weighted_sums(instructions, (side, side), Pairs::Unordered, of_payloads);
+    mutual.weighted_sums(instructions, (side, side), Pairs::Unordered);
     Some(loss)
 }
 
@@ -361,6 +362,9 @@ impl InfonceEuclidean {
         let loss = symmetric_weights(instructions, dim, Some(p), Sums::OfColumns, workspace)?;
         let Workspace { mutual, sides, payload: centred, softmax, pulls, row: terms, .. } = workspace;
         let count = inputs.len() / (2 * p);
+        // No difference has a share in a 1.
+        let (half, of_one) = half.split_at_mut(p * p);
+        of_one.fill(0.0);
         resize(pulls, p * count);
         mutual.write_columns(1.0, pulls);
         subtract_half_of_own(pulls, centred, mutual.row_weights(), terms);

@@ -14,6 +14,7 @@ mod mutual;
 mod pairwise;
 mod softmax;
 mod tile;
+mod vectors;
 
 use crate::matrix::{Destination, Matrix, View, product};
 use crate::real::Real;
@@ -189,7 +190,8 @@ impl Loss {
         evaluation
     }
 
-    /// Half of X: writes S (p x p) with X = S + Sᵀ, for `embeddings` and `inputs` as in [`Loss::x_matrix`], and returns the loss.
+    /// Half of X: writes S (p x p) with X = S + Sᵀ, for `embeddings` and `inputs` as in [`Loss::x_matrix`], and returns the loss. With
+    /// one column more (p x (p + 1)) it is that of inputs with a 1 behind them, of which the last row is zero: for encoders with biases.
     ///
     /// A pair of samples is summed on one side only, which is enough as X is symmetric: with dot products d + p multiply-adds a pair,
     /// where [`Loss::evaluate`] needs 3 d; under Eq. 2 half of 2 d + p, where it needs half of 4 d.
@@ -208,7 +210,11 @@ impl Loss {
     ) -> Option<Evaluation> {
         let count = pairs_of_views(embeddings, dim);
         let p = inputs.len() / (2 * count);
-        assert_eq!((inputs.len(), half.shape()), (2 * count * p, (p, p)), "one input an embedding");
+        assert_eq!((inputs.len(), half.nrows()), (2 * count * p, p), "one input an embedding");
+        assert!(
+            [p, p + 1].contains(&half.ncols()),
+            "a column for each coordinate of the inputs, and for a 1"
+        );
         let factor = reduction.of_sum(count);
         let (inputs, half) = ((inputs, p), half.as_mut_slice());
         let evaluation = match self {

@@ -5,15 +5,16 @@
 //! w_ij = K_ij (n_i + m_j). The normalisers need the sums of K first, so that there are two passes; of K the second keeps what fits
 //! a buffer of fixed size and computes the rest again. Where K is symmetric each pair i < j serves both of its rows.
 //!
-//! Cost for a pair that is computed: 4 d + 4 p + 42 flops in multiply-adds, 2 d + 20 less where it is kept, 2 p less where payloads
-//! are summed over columns alone, d the dimension of points and p that of the payload; memory: a few times N (d + p), and [`KEPT`]
-//! values.
+//! Cost for a pair that is computed, in flops of multiply-adds, with d the dimension of points and p that of the payload: 4 d + 4 p + 30 with
+//! AVX-512, 12 more with AVX2; 2 d + 14 (20) less where it is kept, 2 p less where payloads are summed over columns alone. Memory: a few
+//! times N (d + p), and [`KEPT`] values.
 
 use super::pairwise::TERMS_IN_TURN;
 use super::tile::{
-    CHUNK, Instructions, Kernel, LongSums, OwnProducts, Pairs, ROWS, Side, Tiled, Vectors, add_all,
-    add_to_columns, add_to_rows, exp2, for_rows, load, load_all, logits, store_all,
+    CHUNK, LongSums, OwnProducts, Pairs, ROWS, Side, Tiled, add_to_columns, add_to_rows, exclude, for_rows,
+    logits,
 };
+use super::vectors::{Instructions, Kernel, Vectors, add_all, exp2_or_zero, load, load_all, store_all};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
 
@@ -33,7 +34,7 @@ impl MutualSide {
     pub fn load(&mut self, dim: usize, points: &[f64], factor: f64, payload: Option<(&[f64], usize)>) {
         self.points.load(dim, points, factor);
         self.bias.clear(1, points.len() / dim);
-        self.bias.exclude_padding();
+        self.bias.exclude_padding(f64::INFINITY);
         self.separate_payload = payload.is_some();
         if let Some((payload, p)) = payload {
             self.payload.load(p, payload, 1.0);
@@ -44,7 +45,7 @@ impl MutualSide {
     pub fn set_half_squares(&mut self, instructions: Instructions) {
         let MutualSide { points, bias, .. } = self;
         instructions.run(OwnProducts { sides: (points, points), factor: 0.5, products: bias });
-        bias.exclude_padding();
+        bias.exclude_padding(f64::INFINITY);
     }
 
     /// Sets the normalisers, one a point.
@@ -67,7 +68,7 @@ impl MutualSide {
     }
 
     fn side(&self) -> Side<'_> {
-        Side { points: &self.points, bias: &self.bias }
+        Side { points: &self.points, bias: Some(&self.bias) }
     }
 
     fn payload(&self) -> &Tiled {
@@ -79,15 +80,30 @@ impl MutualSide {
 #[derive(Debug, Default)]
 pub(super) struct MutualSums {
     parts: Vec<Part>,
+    of_payloads: Sums,
 }
 
 /// Which sums of payloads are formed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Sums {
     /// Over rows and over columns.
+    #[default]
     Both,
     /// Over the rows of each column.
     OfColumns,
+}
+
+impl Sums {
+    /// How many of `chunks` of columns are worked on at a time, with points and payloads of at most `dim` coordinates: the sums of
+    /// columns stay in the first-level cache; where sums of rows have to be added up after each panel, points and sums stay in the
+    /// second. Rows are never summed over more panels than terms are in turn.
+    pub fn panel_width(self, chunks: usize, dim: usize) -> usize {
+        let width = match self {
+            Sums::Both => 256 / dim,
+            Sums::OfColumns => 64 / dim,
+        };
+        width.clamp(1, 16).max(chunks.div_ceil(TERMS_IN_TURN))
+    }
 }
 
 /// Kernel values that are kept from the first pass to the second, 4 MiB: those of the first tiles. The others are computed again.
@@ -123,9 +139,8 @@ pub(super) fn parts_of(count: usize) -> usize {
     }
 }
 
-/// Columns that a part works on at a time, in chunks: their points and sums stay in the second-level cache.
-pub(super) fn panels(chunks: usize, dim: usize) -> impl Iterator<Item = Range<usize>> {
-    let width = (256 / dim).clamp(1, 16);
+/// Columns that are worked on at a time, `width` chunks of them.
+pub(super) fn panels(chunks: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
     (0..chunks).step_by(width).map(move |first| first..(first + width).min(chunks))
 }
 
@@ -138,13 +153,16 @@ fn share(parts: &mut [Part], work: impl Fn(usize, &mut Part) + Sync) {
 }
 
 impl MutualSums {
-    /// Forms Σ_j K_ij and Σ_i K_ij, for [`MutualSums::row_weights`] and [`MutualSums::column_weights`].
+    /// Forms Σ_j K_ij and Σ_i K_ij, for [`MutualSums::row_weights`] and [`MutualSums::column_weights`], in an order that suits the sums of
+    /// payloads that [`MutualSums::weighted_sums`] is to form.
     pub fn kernel_sums(
         &mut self,
         instructions: Instructions,
         (rows, columns): (&MutualSide, &MutualSide),
         pairs: Pairs,
+        of_payloads: Sums,
     ) {
+        self.of_payloads = of_payloads;
         let count = rows.points.count();
         let shares = parts_of(count);
         self.parts.resize_with(shares, Part::default);
@@ -154,7 +172,8 @@ impl MutualSums {
             // Padding counts: whole tiles are kept.
             let padded = rows.points.chunks() * CHUNK;
             part.kept.reserve(1, (KEPT / shares).min(padded * padded));
-            instructions.run(KernelSums { share: (index, shares), sides: (rows, columns), pairs, part });
+            let share = (index, shares);
+            instructions.run(KernelSums { share, sides: (rows, columns), pairs, of_payloads, part });
         });
         self.unite(pairs, |part| [&mut part.row_weights, part.column_weights.finish()]);
     }
@@ -167,8 +186,8 @@ impl MutualSums {
         instructions: Instructions,
         (rows, columns): (&MutualSide, &MutualSide),
         pairs: Pairs,
-        of_payloads: Sums,
     ) {
+        let of_payloads = self.of_payloads;
         let count = rows.points.count();
         let shares = parts_of(count);
         share(&mut self.parts, |index, part| {
@@ -183,7 +202,7 @@ impl MutualSums {
             instructions.run(WeightedSums { share, sides: (rows, columns), pairs, of_payloads, part });
         });
         self.unite(pairs, |part| [&mut part.row_weights, part.column_weights.finish()]);
-        match of_payloads {
+        match self.of_payloads {
             Sums::Both => self.unite(pairs, |part| [&mut part.rows, part.columns.finish()]),
             Sums::OfColumns => {
                 let (first, others) = self.parts.split_first_mut().expect("at least one part");
@@ -264,19 +283,20 @@ struct KernelSums<'a> {
     share: (usize, usize),
     sides: (&'a MutualSide, &'a MutualSide),
     pairs: Pairs,
+    of_payloads: Sums,
     part: &'a mut Part,
 }
 
 impl Kernel for KernelSums<'_> {
     #[inline(always)]
     fn run<S: Vectors, const V: usize>(self, simd: S) {
-        let KernelSums { share, sides: (rows, columns), pairs, part } = self;
+        let KernelSums { share, sides: (rows, columns), pairs, of_payloads, part } = self;
         let Part { row_weights, column_weights, kept, .. } = part;
         let row_sums = row_weights.values_mut();
         let (lanes, chunks) = (S::F64_LANES, rows.points.chunks());
         let (width, sides) = (V * lanes, (rows.side(), columns.side()));
         let mut kept = kept.values_mut().chunks_exact_mut(ROWS * width);
-        for panel in panels(chunks, rows.largest_dim()) {
+        for panel in panels(chunks, of_payloads.panel_width(chunks, rows.largest_dim())) {
             for (index, (row, range)) in tiles(share, &panel, chunks, pairs, width).enumerate() {
                 if index > 0 && index.is_multiple_of(TILES_IN_TURN) {
                     column_weights.begin_anew(panel.clone());
@@ -284,11 +304,12 @@ impl Kernel for KernelSums<'_> {
                 let column_sums = column_weights.recent();
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
                 for column in range.step_by(width) {
-                    let mut tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                    let mut tile = logits::<S, V>(simd, sides, (row, column));
+                    exclude(simd, pairs, (row, column), f64::NEG_INFINITY, &mut tile);
                     let mut of_columns = [simd.splat_f64s(0.0); V];
                     for_rows!(R, {
                         for v in 0..V {
-                            tile[R][v] = exp2(simd, tile[R][v]);
+                            tile[R][v] = exp2_or_zero(simd, tile[R][v]);
                             of_columns[v] = simd.add_f64s(of_columns[v], tile[R][v]);
                             of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
                         }
@@ -337,7 +358,7 @@ impl Kernel for WeightedSums<'_> {
         let lanes_of_rows = &mut lanes_of_rows.values_mut()[..held];
         let width = V * lanes;
         let mut kept = kept.values().chunks_exact(ROWS * width);
-        for panel in panels(chunks, rows.largest_dim()) {
+        for panel in panels(chunks, of_payloads.panel_width(chunks, rows.largest_dim())) {
             for (index, (row, range)) in tiles(share, &panel, chunks, pairs, width).enumerate() {
                 if index > 0 && index.is_multiple_of(TILES_IN_TURN) {
                     column_weights.begin_anew(panel.clone());
@@ -359,10 +380,11 @@ impl Kernel for WeightedSums<'_> {
                             tile[R] = load_all(simd, kept, R * width);
                         });
                     } else {
-                        tile = logits::<S, V>(simd, sides, pairs, (row, column));
+                        tile = logits::<S, V>(simd, sides, (row, column));
+                        exclude(simd, pairs, (row, column), f64::NEG_INFINITY, &mut tile);
                         for_rows!(R, {
                             for v in 0..V {
-                                tile[R][v] = exp2(simd, tile[R][v]);
+                                tile[R][v] = exp2_or_zero(simd, tile[R][v]);
                             }
                         });
                     }
@@ -479,7 +501,7 @@ mod tests {
                 let (expected, terms) =
                     by_loops([&x, &y], [row_payload, column_payload], (d, p), pairs, [&normalisers, &second]);
                 for instructions in Instructions::all() {
-                    let run = |threads: usize| -> AllSums {
+                    let run = |threads: usize| -> Vec<(usize, Vec<f64>)> {
                         let (mut rows, mut columns) = (MutualSide::default(), MutualSide::default());
                         rows.load(d, &x, 1.0, payload.as_ref().map(|[rows, _]| (rows.as_slice(), p)));
                         columns.load(
@@ -498,30 +520,32 @@ mod tests {
                         pool.install(|| {
                             let mut kernel = MutualSums::default();
                             let sides = (&rows, &columns);
-                            kernel.kernel_sums(instructions, sides, pairs);
-                            let values = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
-                            kernel.weighted_sums(instructions, sides, pairs, Sums::Both);
-                            let weights = [kernel.row_weights().to_vec(), kernel.column_weights().to_vec()];
-                            let mut sums = [vec![0.0; n * p], vec![0.0; n * p]];
-                            kernel.write_rows(1.0, &mut sums[0]);
-                            kernel.write_columns(1.0, &mut sums[1]);
-                            let mut of_columns = vec![0.0; n * p];
-                            kernel.weighted_sums(instructions, sides, pairs, Sums::OfColumns);
-                            kernel.write_columns(1.0, &mut of_columns);
-                            assert_eq!(kernel.row_weights(), weights[0]);
-                            match pairs {
-                                Pairs::Ordered => assert_eq!(of_columns, sums[1]),
-                                Pairs::Unordered => sums[1] = of_columns,
+                            let mut found = Vec::new();
+                            for of_payloads in [Sums::Both, Sums::OfColumns] {
+                                kernel.kernel_sums(instructions, sides, pairs, of_payloads);
+                                found.push((0, kernel.row_weights().to_vec()));
+                                found.push((1, kernel.column_weights().to_vec()));
+                                kernel.weighted_sums(instructions, sides, pairs);
+                                found.push((2, kernel.row_weights().to_vec()));
+                                found.push((3, kernel.column_weights().to_vec()));
+                                let mut sums = vec![0.0; n * p];
+                                if of_payloads == Sums::Both {
+                                    kernel.write_rows(1.0, &mut sums);
+                                    found.push((4, sums.clone()));
+                                }
+                                if of_payloads == Sums::OfColumns || pairs == Pairs::Ordered {
+                                    kernel.write_columns(1.0, &mut sums);
+                                    found.push((5, sums));
+                                }
                             }
-                            let ([a, b], [c, d], [e, f]) = (values, weights, sums);
-                            [a, b, c, d, e, f]
+                            found
                         })
                     };
                     let sums = run(1);
                     assert_eq!(sums, run(3), "{n} points, {instructions:?}: bits depend on threads");
-                    // Of unordered pairs rows are told, and what columns got where they were summed alone.
-                    let told = |which: &usize| pairs == Pairs::Ordered || [0, 2, 4, 5].contains(which);
-                    for (which, sums) in sums.iter().enumerate().filter(|(which, _)| told(which)) {
+                    // Of unordered pairs rows get what both get.
+                    let told = |which: usize| pairs == Pairs::Ordered || ![1, 3].contains(&which);
+                    for (which, sums) in sums.into_iter().filter(|(which, _)| told(*which)) {
                         for (at, sum) in sums.iter().enumerate() {
                             // Logits are rounded from squares of up to some 40.
                             let tolerance =

@@ -1,12 +1,10 @@
-//! What the fast kernels share: points in tiles of 32, vectors of the machine's widest instructions, and exponentials of a
-//! tile of 4 rows x 8 or 32 columns that never leave its registers.
-//!
-//! Kernels here are written once, over [`Vectors`], and compiled for AVX-512 and for AVX2 with FMA; which of them runs is decided
-//! when the program runs. Where neither is there, [`Instructions::detect`] says so and the general kernel does the work.
+//! What the fast kernels share: points in tiles of 32, and logits of a tile of 4 rows x 8 or 32 columns that never leave its
+//! registers.
 
 use super::pairwise::{resize, subtract_own};
-use pulp::Simd;
-use pulp::bytemuck::{cast_slice, cast_slice_mut, from_bytes, from_bytes_mut};
+use super::vectors::{
+    Instructions, Kernel, SIDE, Vectors, load, load_all, store, store_all, transpose_block,
+};
 use std::ops::Range;
 
 /// Rows of a tile: with four vectors a row its sixteen accumulators leave half of 32 registers to constants and operands.
@@ -14,9 +12,6 @@ pub(super) const ROWS: usize = 4;
 
 /// Columns that lie together in memory.
 pub(super) const CHUNK: usize = 32;
-
-/// Dimension of points or payload beyond which large matrix products are faster than tiles.
-const LARGEST_DIM: usize = 64;
 
 /// Values of a cache line, which no vector should straddle.
 const LINE: usize = 8;
@@ -47,10 +42,10 @@ impl Tiled {
         self.memory.fill(0.0);
     }
 
-    /// Lets padding not count: these are the biases of points.
-    pub fn exclude_padding(&mut self) {
+    /// Lets padding not count: these are the biases of points, and `bias` is that of padding.
+    pub fn exclude_padding(&mut self, bias: f64) {
         let count = self.count;
-        self.values_mut()[count..].fill(f64::INFINITY);
+        self.values_mut()[count..].fill(bias);
     }
 
     /// Takes over `factor` times the columns of a column-major matrix with `dim` rows.
@@ -185,185 +180,52 @@ fn add(sums: &mut [f64], values: &[f64]) {
 }
 
 /// Writes `factor` times the transpose of columns of `dim` values, each column with one value in every `stride` of `out`.
-///
-/// Blocks of 8 x 8 go through registers: values one by one would wait for their cache lines.
-#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn transpose(columns: &[f64], dim: usize, out: &mut [f64], stride: usize, factor: f64) {
-    const SIDE: usize = 8;
-    let mut blocks = columns.chunks_exact(dim * SIDE);
-    let whole = dim / SIDE * SIDE;
-    for (index, columns) in (&mut blocks).enumerate() {
-        let at = index * SIDE;
-        for k in (0..whole).step_by(SIDE) {
-            let mut block = [[0.0; SIDE]; SIDE];
-            for l in 0..SIDE {
-                block[l].copy_from_slice(&columns[l * dim + k..l * dim + k + SIDE]);
+    let transpose = Transpose { columns, dim, out, stride, factor };
+    match Instructions::detect(0) {
+        Some(instructions) => instructions.run(transpose),
+        None => transpose.by_blocks(transpose_block),
+    }
+}
+
+/// See [`transpose`].
+struct Transpose<'a> {
+    columns: &'a [f64],
+    dim: usize,
+    out: &'a mut [f64],
+    stride: usize,
+    factor: f64,
+}
+
+impl Transpose<'_> {
+    /// Transposes blocks of 8 x 8 by `block`, see [`transpose_block`], and what is left value by value.
+    #[inline(always)]
+    fn by_blocks(self, block: impl Fn(&[f64], usize, &mut [f64], usize, f64)) {
+        let Transpose { columns, dim, out, stride, factor } = self;
+        let whole = dim / SIDE * SIDE;
+        for (index, columns) in columns.chunks(dim * SIDE).enumerate() {
+            let at = index * SIDE;
+            let blocks = if columns.len() == dim * SIDE { whole } else { 0 };
+            for k in (0..blocks).step_by(SIDE) {
+                block(&columns[k..], dim, &mut out[k * stride + at..], stride, factor);
             }
-            for i in 0..SIDE {
-                let mut line = [0.0; SIDE];
-                for l in 0..SIDE {
-                    line[l] = factor * block[l][i];
+            for (l, column) in columns.chunks_exact(dim).enumerate() {
+                for (k, x) in column.iter().enumerate().skip(blocks) {
+                    out[k * stride + at + l] = factor * x;
                 }
-                out[(k + i) * stride + at..(k + i) * stride + at + SIDE].copy_from_slice(&line);
-            }
-        }
-        for k in whole..dim {
-            for l in 0..SIDE {
-                out[k * stride + at + l] = factor * columns[l * dim + k];
-            }
-        }
-    }
-    let at = columns.len() / dim / SIDE * SIDE;
-    for (l, column) in blocks.remainder().chunks_exact(dim).enumerate() {
-        for (k, x) in column.iter().enumerate() {
-            out[k * stride + at + l] = factor * x;
-        }
-    }
-}
-
-/// A width of vectors that the machine has.
-pub(super) trait Vectors: Simd {
-    /// `value` times 2 to the power of the integer that the low bits of `shifted` hold; both products and factor are normal
-    /// numbers.
-    fn times_power_of_two(self, value: Self::f64s, shifted: Self::f64s) -> Self::f64s;
-}
-
-/// Work that is compiled for each width of vectors.
-pub(super) trait Kernel {
-    /// The work, with `V` vectors a row of a tile.
-    fn run<S: Vectors, const V: usize>(self, simd: S);
-}
-
-/// Instructions that kernels are compiled for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Instructions {
-    /// 8 numbers a vector, 32 registers.
-    #[cfg(target_arch = "x86_64")]
-    Avx512(pulp::x86::V4),
-    /// 4 numbers a vector, 16 registers.
-    #[cfg(target_arch = "x86_64")]
-    Avx2(pulp::x86::V3),
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Instructions, Kernel, LARGEST_DIM, Vectors};
-    use pulp::bytemuck::cast;
-    use pulp::x86::{V3, V4};
-    use pulp::{NullaryFnOnce, Simd};
-
-    impl Vectors for V4 {
-        #[inline(always)]
-        fn times_power_of_two(self, value: Self::f64s, shifted: Self::f64s) -> Self::f64s {
-            cast(self.add_u64s(cast(value), self.shl_const_u64x8::<52>(cast(shifted))))
-        }
-    }
-
-    impl Vectors for V3 {
-        #[inline(always)]
-        fn times_power_of_two(self, value: Self::f64s, shifted: Self::f64s) -> Self::f64s {
-            cast(self.add_u64s(cast(value), self.shl_const_u64x4::<52>(cast(shifted))))
-        }
-    }
-
-    struct Call<S, K, const V: usize>(S, K);
-
-    impl<S: Vectors, K: Kernel, const V: usize> NullaryFnOnce for Call<S, K, V> {
-        type Output = ();
-
-        #[inline(always)]
-        fn call(self) {
-            self.1.run::<S, V>(self.0);
-        }
-    }
-
-    impl Instructions {
-        /// The widest that this machine has, where tiles are worth it for points and payloads of at most `dim` coordinates.
-        pub fn detect(dim: usize) -> Option<Instructions> {
-            if dim > LARGEST_DIM {
-                return None;
-            }
-            V4::try_new().map(Instructions::Avx512).or_else(|| V3::try_new().map(Instructions::Avx2))
-        }
-
-        /// All that this machine has.
-        #[cfg(test)]
-        pub fn all() -> Vec<Instructions> {
-            let wide = V4::try_new().map(Instructions::Avx512);
-            wide.into_iter().chain(V3::try_new().map(Instructions::Avx2)).collect()
-        }
-
-        /// Runs `kernel` with these instructions.
-        pub fn run(self, kernel: impl Kernel) {
-            match self {
-                Instructions::Avx512(simd) => simd.vectorize(Call::<_, _, 4>(simd, kernel)),
-                Instructions::Avx2(simd) => simd.vectorize(Call::<_, _, 2>(simd, kernel)),
             }
         }
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-impl Instructions {
-    /// None: kernels are not compiled for this machine.
-    pub fn detect(_: usize) -> Option<Instructions> {
-        None
+impl Kernel for Transpose<'_> {
+    #[inline(always)]
+    fn run<S: Vectors, const V: usize>(self, simd: S) {
+        self.by_blocks(
+            #[inline(always)]
+            |columns, dim, out, stride, factor| simd.transpose_block(columns, dim, out, stride, factor),
+        );
     }
-
-    /// Runs `kernel` with these instructions.
-    pub fn run(self, _: impl Kernel) {
-        match self {}
-    }
-}
-
-/// The vector at `at`.
-#[inline(always)]
-pub(super) fn load<S: Simd>(_: S, values: &[f64], at: usize) -> S::f64s {
-    *from_bytes(cast_slice(&values[at..at + S::F64_LANES]))
-}
-
-/// Writes a vector to `at`.
-#[inline(always)]
-pub(super) fn store<S: Simd>(_: S, values: &mut [f64], at: usize, vector: S::f64s) {
-    *from_bytes_mut(cast_slice_mut(&mut values[at..at + S::F64_LANES])) = vector;
-}
-
-/// The vectors that begin at `at`.
-#[inline(always)]
-pub(super) fn load_all<S: Simd, const V: usize>(simd: S, values: &[f64], at: usize) -> [S::f64s; V] {
-    let mut vectors = [simd.splat_f64s(0.0); V];
-    for v in 0..V {
-        vectors[v] = load(simd, values, at + v * S::F64_LANES);
-    }
-    vectors
-}
-
-/// Writes vectors from `at` on.
-#[inline(always)]
-pub(super) fn store_all<S: Simd, const V: usize>(
-    simd: S,
-    values: &mut [f64],
-    at: usize,
-    vectors: &[S::f64s; V],
-) {
-    for v in 0..V {
-        store(simd, values, at + v * S::F64_LANES, vectors[v]);
-    }
-}
-
-/// Adds vectors to the values from `at` on.
-#[inline(always)]
-pub(super) fn add_all<S: Simd, const V: usize>(
-    simd: S,
-    values: &mut [f64],
-    at: usize,
-    vectors: &[S::f64s; V],
-) {
-    let mut sums: [S::f64s; V] = load_all(simd, values, at);
-    for v in 0..V {
-        sums[v] = simd.add_f64s(sums[v], vectors[v]);
-    }
-    store_all(simd, values, at, &sums);
 }
 
 /// Repeats a block for each row of a tile. A loop that the compiler leaves standing would move the tile to memory.
@@ -403,32 +265,35 @@ pub(super) enum Pairs {
 pub(super) struct Side<'a> {
     /// The points.
     pub points: &'a Tiled,
-    /// One a point; infinite for padding.
-    pub bias: &'a Tiled,
+    /// One a point, larger for padding; where there is none, nothing is subtracted and padding counts.
+    pub bias: Option<&'a Tiled>,
 }
 
-/// Logits x_i·y_j - a_i - b_j in base 2 of the tile that begins at (`row`, `column`), -∞ for pairs that do not count.
+/// Logits x_i·y_j - a_i - b_j in base 2 of the tile that begins at (`row`, `column`).
 #[inline(always)]
 pub(super) fn logits<S: Vectors, const V: usize>(
     simd: S,
     (rows, columns): (Side<'_>, Side<'_>),
-    pairs: Pairs,
     (row, column): (usize, usize),
 ) -> [[S::f64s; V]; ROWS] {
-    let lanes = S::F64_LANES;
     let (row_at, column_at) = (row % CHUNK, column % CHUNK);
     let row_points = rows.points.chunk(row / CHUNK);
     let column_points = columns.points.chunk(column / CHUNK);
-    let row_bias = &rows.bias.chunk(row / CHUNK)[row_at..row_at + ROWS];
-    let column_bias = columns.bias.chunk(column / CHUNK);
     let mut tile = [[simd.splat_f64s(0.0); V]; ROWS];
-    let column_bias: [S::f64s; V] = load_all(simd, column_bias, column_at);
-    for_rows!(R, {
-        let bias = simd.splat_f64s(-row_bias[R]);
-        for v in 0..V {
-            tile[R][v] = simd.sub_f64s(bias, column_bias[v]);
-        }
-    });
+    if let Some(bias) = rows.bias {
+        let bias = &bias.chunk(row / CHUNK)[row_at..row_at + ROWS];
+        for_rows!(R, {
+            tile[R] = [simd.splat_f64s(-bias[R]); V];
+        });
+    }
+    if let Some(bias) = columns.bias {
+        let bias: [S::f64s; V] = load_all(simd, bias.chunk(column / CHUNK), column_at);
+        for_rows!(R, {
+            for v in 0..V {
+                tile[R][v] = simd.sub_f64s(tile[R][v], bias[v]);
+            }
+        });
+    }
     for (x, y) in row_points.chunks_exact(CHUNK).zip(column_points.chunks_exact(CHUNK)) {
         let x = &x[row_at..row_at + ROWS];
         let others: [S::f64s; V] = load_all(simd, y, column_at);
@@ -439,10 +304,23 @@ pub(super) fn logits<S: Vectors, const V: usize>(
             }
         });
     }
+    tile
+}
+
+/// Writes `value` to the pairs that do not count of the tile that begins at (`row`, `column`).
+#[inline(always)]
+pub(super) fn exclude<S: Vectors, const V: usize>(
+    simd: S,
+    pairs: Pairs,
+    (row, column): (usize, usize),
+    value: f64,
+    tile: &mut [[S::f64s; V]; ROWS],
+) {
+    let lanes = S::F64_LANES;
     if column < row + ROWS && row < column + V * lanes {
         static LANE: [f64; LINE] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
         let lane = load(simd, &LANE, 0);
-        let excluded = simd.splat_f64s(f64::NEG_INFINITY);
+        let excluded = simd.splat_f64s(value);
         for_rows!(R, {
             for v in 0..V {
                 let own = simd.splat_f64s((row + R) as f64 - (column + v * lanes) as f64);
@@ -454,51 +332,10 @@ pub(super) fn logits<S: Vectors, const V: usize>(
             }
         });
     }
-    tile
 }
 
 /// Largest |logit| in base 2 with which neither weights nor their sums and normalisers leave the range of normal numbers.
 pub(super) const LARGEST_LOGIT: f64 = 450.0;
-
-/// Logits in base 2 below which a weight counts as 0: products with what is left of them are normal numbers.
-const SMALLEST: f64 = -1000.0;
-
-/// Coefficients of the polynomial of degree 10 that interpolates 2^f at the Chebyshev points of [-1/2, 1/2]. Its relative
-/// error is below 3.2e-16 there.
-#[allow(clippy::approx_constant)] // the interpolant's slope at 0 is not quite ln 2
-const POLYNOMIAL: [f64; 11] = [
-    1.0,
-    0.69314718055995,
-    0.24022650695910097,
-    0.05550410866444772,
-    0.009618129107606888,
-    0.0013333558230164974,
-    0.0001540353044173605,
-    1.5252657260200837e-05,
-    1.321544258792169e-06,
-    1.0208690299958306e-07,
-    7.072585949269223e-09,
-];
-
-/// 2^t for t below 1000, within 3 units in the last place; 0 for t below -1000 and for -∞. Not for NaN.
-///
-/// 2^t = 2^n 2^f with n the integer nearest to t. Cost: ten multiply-adds; the rest are additions and integer operations.
-#[inline(always)]
-pub(super) fn exp2<S: Vectors>(simd: S, t: S::f64s) -> S::f64s {
-    /// Adding 1.5 2^52 leaves the nearest integer in the low bits of the sum.
-    const ROUNDER: f64 = 6755399441055744.0;
-    let rounder = simd.splat_f64s(ROUNDER);
-    let shifted = simd.add_f64s(t, rounder);
-    let f = simd.sub_f64s(t, simd.sub_f64s(shifted, rounder));
-    let mut polynomial = simd.splat_f64s(POLYNOMIAL[10]);
-    let mut k = 10;
-    while k > 0 {
-        k -= 1;
-        polynomial = simd.mul_add_f64s(polynomial, f, simd.splat_f64s(POLYNOMIAL[k]));
-    }
-    let value = simd.times_power_of_two(polynomial, shifted);
-    simd.select_f64s(simd.less_than_f64s(t, simd.splat_f64s(SMALLEST)), simd.splat_f64s(0.0), value)
-}
 
 /// Writes `factor` x·y of each two points of the same index.
 pub(super) struct OwnProducts<'a> {
@@ -648,34 +485,6 @@ pub(super) fn add_to_rows<S: Vectors, const V: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Exponentials<'a>(&'a [f64], &'a mut [f64]);
-
-    impl Kernel for Exponentials<'_> {
-        #[inline(always)]
-        fn run<S: Vectors, const V: usize>(self, simd: S) {
-            for at in (0..self.0.len()).step_by(S::F64_LANES) {
-                store(simd, self.1, at, exp2(simd, load(simd, self.0, at)));
-            }
-        }
-    }
-
-    #[test]
-    fn powers_of_two_are_within_three_units_in_the_last_place_and_vanish_below_the_smallest() {
-        let steps = 1 << 16;
-        for instructions in Instructions::all() {
-            let t: Vec<f64> = (0..steps).map(|k| 2000.0 * (k as f64 / steps as f64 - 0.5)).collect();
-            let mut values = vec![0.0; steps];
-            instructions.run(Exponentials(&t, &mut values));
-            let errors = t.iter().zip(&values).map(|(t, value)| (value - t.exp2()).abs() / t.exp2());
-            let worst = errors.fold(0.0, f64::max);
-            assert!(worst < 3.0 * f64::EPSILON, "{instructions:?}: {worst:e}");
-            let t = [f64::NEG_INFINITY, -1e300, -1000.5, -1e17, 0.0, 1.0, -1.0, -1022.0];
-            let mut values = [1.0; 8];
-            instructions.run(Exponentials(&t, &mut values));
-            assert_eq!(values, [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.5, 0.0], "{instructions:?}");
-        }
-    }
 
     #[test]
     fn points_come_back_from_tiles_whatever_their_number() {
