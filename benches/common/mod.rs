@@ -77,8 +77,8 @@ pub fn normals(count: usize) -> Vec<f64> {
 }
 
 /// Flops, two a multiply-add or product, that the kernels of tiles need for a loss of `count` pairs of views of dimension `dim` and its
-/// gradient. Additions are not counted: processors form them beside the products. The exponential
-/// is counted as with AVX-512: a polynomial of degree 5 and two more.
+/// gradient. Additions and integer operations are not counted, although vectors take them in the same units. The exponential is
+/// counted as with AVX-512: a polynomial of degree 5, a product and one more.
 ///
 /// - Eq. 2, for each i < j and so for two pairs: the logit and the exponential twice, d + 7 each, a weight, and d for each of
 ///   the two rows: 4 d + 15 multiply-adds;

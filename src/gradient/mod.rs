@@ -61,8 +61,8 @@ impl Objective {
     /// linear and nowhere wider than n, and the loss's is that of [`Loss::half_of_x`] where d_0 < 2 d_L. Allocates
     /// only when the shape changes.
     ///
-    /// Errors of -W X are relative to |W| |X|, as are what roundings of W x make of it: where W x is much smaller than |W| |x|, both
-    /// exceed what [`Loss::evaluate`] promises of embeddings that are given.
+    /// Errors of -W X are relative to |W| |X|, as is what rounding W x does to the gradient: where W x is much smaller than |W| |x| both
+    /// exceed what [`Loss::evaluate`] promises for embeddings that are given.
     pub fn evaluate(&mut self, parameters: &[f64], views: &[f64], gradient: &mut [f64]) -> Evaluation {
         let evaluation = self.value(parameters, views);
         self.pull_back(parameters, views, gradient);
