@@ -279,6 +279,24 @@ fn add_reduced<S: Vectors>(simd: S, sums: &mut [f64], row: usize, of_rows: [S::f
     }
 }
 
+/// Kernel values of the tile that begins at (`row`, `column`), 0 for pairs that do not count.
+#[inline(always)]
+fn values_of_tile<S: Vectors, const V: usize>(
+    simd: S,
+    sides: (Side<'_>, Side<'_>),
+    pairs: Pairs,
+    (row, column): (usize, usize),
+) -> [[S::f64s; V]; ROWS] {
+    let mut tile = logits::<S, V>(simd, sides, (row, column));
+    exclude(simd, pairs, (row, column), f64::NEG_INFINITY, &mut tile);
+    for_rows!(R, {
+        for v in 0..V {
+            tile[R][v] = exp2_or_zero(simd, tile[R][v]);
+        }
+    });
+    tile
+}
+
 struct KernelSums<'a> {
     share: (usize, usize),
     sides: (&'a MutualSide, &'a MutualSide),
@@ -304,12 +322,10 @@ impl Kernel for KernelSums<'_> {
                 let column_sums = column_weights.recent();
                 let mut of_rows = [simd.splat_f64s(0.0); ROWS];
                 for column in range.step_by(width) {
-                    let mut tile = logits::<S, V>(simd, sides, (row, column));
-                    exclude(simd, pairs, (row, column), f64::NEG_INFINITY, &mut tile);
+                    let tile = values_of_tile::<S, V>(simd, sides, pairs, (row, column));
                     let mut of_columns = [simd.splat_f64s(0.0); V];
                     for_rows!(R, {
                         for v in 0..V {
-                            tile[R][v] = exp2_or_zero(simd, tile[R][v]);
                             of_columns[v] = simd.add_f64s(of_columns[v], tile[R][v]);
                             of_rows[R] = simd.add_f64s(of_rows[R], tile[R][v]);
                         }
@@ -380,13 +396,7 @@ impl Kernel for WeightedSums<'_> {
                             tile[R] = load_all(simd, kept, R * width);
                         });
                     } else {
-                        tile = logits::<S, V>(simd, sides, (row, column));
-                        exclude(simd, pairs, (row, column), f64::NEG_INFINITY, &mut tile);
-                        for_rows!(R, {
-                            for v in 0..V {
-                                tile[R][v] = exp2_or_zero(simd, tile[R][v]);
-                            }
-                        });
+                        tile = values_of_tile::<S, V>(simd, sides, pairs, (row, column));
                     }
                     let mut of_columns = [simd.splat_f64s(0.0); V];
                     let normaliser: [S::f64s; V] = load_all(simd, column_normaliser, column);
