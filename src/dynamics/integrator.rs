@@ -12,6 +12,12 @@ const RESOLUTION_ULPS: f64 = 16.0;
 /// The last step may be longer than the control asks for by this factor, so that no sliver is left for another one.
 const LANDING_STRETCH: f64 = 1.01;
 
+/// Error, in units of the tolerance, that is asked of the first step.
+const FIRST_ERROR: f64 = 0.01;
+
+/// Expected error up to which a first step is taken that has a stage already: a tenth, as the estimate knows two derivatives only.
+const FIRST_ERROR_LIMIT: f64 = 0.1;
+
 /// The smallest previous error that the step control remembers: below it, one lucky step would say nothing about the next.
 const REMEMBERED_ERROR: f64 = 1e-4;
 
@@ -102,6 +108,8 @@ pub struct Course {
     /// Whether the scheme has what it needs for steps from the present state.
     prepared: bool,
     step_size: Option<f64>,
+    /// Size of the first step, where its second stage is in the first row of `dense`.
+    probed: Option<f64>,
     previous_error: f64,
     pub(super) stiffness: StiffnessTest,
     pub(super) effort: Effort,
@@ -131,6 +139,9 @@ impl Attempt {
 pub trait Scheme<F> {
     /// Writes the field at `(time, state)` to `out`.
     fn evaluate(field: &mut F, time: f64, state: &[f64], out: &mut [f64]);
+
+    /// Node of the second stage, where this is the field at the end of an Euler step.
+    fn euler_node(&self) -> Option<f64>;
 
     /// Gets ready for attempts from the present state; false where something that all of them need is not finite.
     fn prepare(&mut self, course: &mut Course, field: &mut F) -> bool;
@@ -200,6 +211,7 @@ impl Course {
             dense_state: DenseState::Absent,
             prepared: false,
             step_size: None,
+            probed: None,
             previous_error: REMEMBERED_ERROR,
             stiffness: StiffnessTest::default(),
             effort: Effort::default(),
@@ -218,8 +230,16 @@ impl Course {
         Ending::NonFinite { time: self.time, step: self.effort.steps + 1 }
     }
 
-    /// First step size of Hairer, Nørsett and Wanner, II.4; also evaluates the field at the start.
-    fn first_step_size(&mut self, mut field: impl FnMut(f64, &[f64], &mut [f64])) -> Result<f64, Ending> {
+    /// First step size, after Hairer, Nørsett and Wanner, II.4; also evaluates the field at the start.
+    ///
+    /// They expect an error of `slope size^order`, where `slope` is the norm of the field, or of its derivative along an Euler step,
+    /// the probe, if that is larger. Where the method has a stage at the end of an Euler step, at `node`, the probe is that stage of
+    /// the step that the field alone asks for: if that step turns out to be short enough, one of its stages is done.
+    fn first_step_size(
+        &mut self,
+        node: Option<f64>,
+        mut field: impl FnMut(f64, &[f64], &mut [f64]),
+    ) -> Result<f64, Ending> {
         if !all_finite(&self.state) {
             return Err(self.non_finite());
         }
@@ -230,44 +250,58 @@ impl Course {
         }
         let (norm, tolerances) = (self.tolerances.norm, self.tolerances.pair());
         let span = self.time_end - self.time;
+        let size_of = |slope: f64| (FIRST_ERROR / slope).powf(1.0 / f64::from(self.order));
         let d0 = scaled_norm(norm, tolerances, &self.state, None, &self.state);
         let d1 = scaled_norm(norm, tolerances, &self.derivative, None, &self.state);
-        let mut h0 = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { 0.01 * d0 / d1 };
+        // Not longer than the state takes to change by its own size; theirs where one of the two is too small to say.
+        let mut size = if d0 < 1e-5 || d1 < 1e-5 { 1e-4 } else { (d0 / d1).min(size_of(d1)) };
         // A derivative beyond all scales gives a norm that overflows, and no step.
-        h0 = if h0 > 0.0 { h0.min(span) } else { 1e-6_f64.min(span) };
-        let length = self.state.len();
+        size = if size > 0.0 { size } else { 1e-6 };
+        let (probe_node, limit) = match node {
+            Some(node) => (node, FIRST_ERROR_LIMIT),
+            None => (0.1, FIRST_ERROR),
+        };
         let d2 = loop {
+            // The distance of two times as they are stored: that of the step itself.
+            size = if LANDING_STRETCH * size >= span { span } else { (self.time + size) - self.time };
+            let way = probe_node * size;
             // Nothing is interpolated before the first step, so the memory for that is free.
-            let probe = &mut self.dense[..length];
-            let mut finite = combine(&mut self.trial, &self.state, h0, &[1.0], &self.derivative);
+            let probe = &mut self.dense[..self.state.len()];
+            let mut finite = combine(&mut self.trial, &self.state, size, &[probe_node], &self.derivative);
             if finite {
-                field(self.time + h0, &self.trial, probe);
+                field(self.time + way, &self.trial, probe);
                 self.effort.evaluations += 1;
                 finite = all_finite(probe);
             }
             let difference = if finite {
-                scaled_norm(norm, tolerances, probe, Some(&self.derivative), &self.state) / h0
+                scaled_norm(norm, tolerances, probe, Some(&self.derivative), &self.state) / way
             } else {
                 f64::NAN
             };
             if difference.is_finite() {
                 break difference;
             }
-            h0 *= 0.5;
-            if h0 < self.resolution() {
+            size *= 0.5;
+            if size < self.resolution() {
                 // The steps themselves will find out whether there is a way on.
                 break f64::INFINITY;
             }
         };
         let slope = d1.max(d2);
-        let h1 = if slope <= 1e-15 {
-            1e-6_f64.max(h0 * 1e-3)
+        if slope * size.powi(self.order as i32) <= limit {
+            self.probed = node.map(|_| size);
         } else {
-            (0.01 / slope).powf(1.0 / f64::from(self.order))
-        };
-        let size = (100.0 * h0).min(h1).min(span).max(self.resolution());
+            size = size_of(slope);
+        }
+        let size = size.max(self.resolution());
         self.step_size = Some(size);
         Ok(size)
+    }
+
+    /// The second stage of a step of size `h` from the present state, where the search for the first step size has left it.
+    pub(super) fn take_probe(&mut self, h: f64) -> Option<&[f64]> {
+        let probed = self.probed.take();
+        (probed == Some(h)).then(|| &self.dense[..self.state.len()])
     }
 
     /// Makes the trial state the present one and chooses the size of the next step.
@@ -352,6 +386,7 @@ impl<S> Integrator<S> {
         self.course.state.copy_from_slice(&checkpoint.state);
         self.course.derivative.copy_from_slice(&checkpoint.derivative);
         self.course.step_size = checkpoint.step_size;
+        self.course.probed = None;
         self.course.previous_error = checkpoint.previous_error;
         self.course.stiffness = checkpoint.stiffness;
         self.course.effort = checkpoint.effort;
@@ -362,10 +397,10 @@ impl<S> Integrator<S> {
     /// Takes one accepted step, or says why there is none.
     ///
     /// Cost of an explicit method: `stages - 1` evaluations an attempt; of a Rosenbrock method: one factorisation and `stages - 1`
-    /// evaluations an attempt, one more and a Jacobian where it is accepted. Two more evaluations before the first step (the field
-    /// at the start, and a probe for the first step size). No allocation. Where a stage is not finite the step is halved; where that
-    /// leads to the resolution of time, or a Jacobian is not finite, the ending is [`Ending::NonFinite`]. An ending may be asked
-    /// for again: it does not change the state.
+    /// evaluations an attempt, one more and a Jacobian where it is accepted. Before the first step the field at the start and a probe
+    /// for the step size, which an explicit method can use as a stage unless the step has to be shorter than expected. No allocation.
+    /// Where a stage is not finite the step is halved; where that leads to the resolution of time, or a Jacobian is not finite, the
+    /// ending is [`Ending::NonFinite`]. An ending may be asked for again: it does not change the state.
     pub fn step<F>(&mut self, field: &mut F) -> StepResult
     where
         S: Scheme<F>,
@@ -376,10 +411,13 @@ impl<S> Integrator<S> {
         }
         let mut size = match course.step_size {
             Some(size) => size,
-            None => match course.first_step_size(|time, state, out| S::evaluate(field, time, state, out)) {
-                Ok(size) => size,
-                Err(ending) => return StepResult::Ended(ending),
-            },
+            None => {
+                let evaluate = |time, state: &[f64], out: &mut [f64]| S::evaluate(field, time, state, out);
+                match course.first_step_size(scheme.euler_node(), evaluate) {
+                    Ok(size) => size,
+                    Err(ending) => return StepResult::Ended(ending),
+                }
+            }
         };
         course.dense_state = DenseState::Absent;
         let (mut rejected, mut broken) = (false, false);
@@ -487,7 +525,8 @@ impl<S> Integrator<S> {
         S: Scheme<F>,
     {
         if self.course.step_size.is_none() {
-            self.course.first_step_size(|time, state, out| S::evaluate(field, time, state, out)).unwrap();
+            let evaluate = |time, state: &[f64], out: &mut [f64]| S::evaluate(field, time, state, out);
+            self.course.first_step_size(self.scheme.euler_node(), evaluate).unwrap();
         }
         assert!(self.scheme.prepare(&mut self.course, field));
         let next_time = self.course.time + h;

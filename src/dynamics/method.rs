@@ -131,6 +131,8 @@ mod tests {
             assert!(estimates.iter().all(|row| row.len() == stages));
             assert!(method.dense.d.iter().all(|row| row.len() == all));
             assert_eq!((method.c[0], method.c[stages - 1]), (0.0, 1.0));
+            // To the bit: the probe for the first step size is taken for this stage.
+            assert_eq!(method.a[1], [method.c[1]]);
         }
     }
 }

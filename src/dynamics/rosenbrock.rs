@@ -145,6 +145,10 @@ impl<F: JacobianField> Scheme<F> for Rosenbrock {
         field.evaluate(time, state, out);
     }
 
+    fn euler_node(&self) -> Option<f64> {
+        None
+    }
+
     fn prepare(&mut self, course: &mut Course, field: &mut F) -> bool {
         field.jacobian(course.time, &course.state, &mut self.jacobian);
         field.time_derivative(course.time, &course.state, &mut self.time_derivative);

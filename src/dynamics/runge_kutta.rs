@@ -49,6 +49,10 @@ where
         field(time, state, out);
     }
 
+    fn euler_node(&self) -> Option<f64> {
+        Some(self.method.c[1])
+    }
+
     fn prepare(&mut self, course: &mut Course, _: &mut F) -> bool {
         self.stages[..course.state.len()].copy_from_slice(&course.derivative);
         true
@@ -62,6 +66,10 @@ where
                 std::mem::swap(&mut course.trial, &mut self.penultimate);
             }
             let (done, next) = self.stages.split_at_mut(i * length);
+            if let Some(probe) = (i == 1).then(|| course.take_probe(h)).flatten() {
+                next[..length].copy_from_slice(probe);
+                continue;
+            }
             if !combine(&mut course.trial, &course.state, h, self.method.a[i], done) {
                 return Attempt::NonFinite;
             }

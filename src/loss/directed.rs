@@ -166,12 +166,17 @@ impl Directed {
         };
         let kept_rows = if task.has_columns { KEPT / (keys.chunks() * CHUNK) } else { ROWS_AT_A_TIME };
         let block_rows = kept_rows.clamp(ROWS, ROWS_AT_A_TIME) / ROWS * ROWS;
-        let shares = parts_of(n);
+        // Without sums of keys parts have nothing that would have to be added up. Twice as many end more nearly together, where each
+        // still takes long against waking a thread.
+        let shares = parts_of(n) * if task.has_columns || n < 2048 { 1 } else { 2 };
         let length = n.div_ceil(shares * block_rows) * block_rows;
         let weights = &mut self.negative_weights;
         resize(weights, n);
-        self.parts.resize_with(shares, Part::default);
-        let losses: f64 = match self.parts.as_mut_slice() {
+        if self.parts.len() < shares {
+            self.parts.resize_with(shares, Part::default);
+        }
+        let parts = &mut self.parts[..shares];
+        let losses: f64 = match &mut *parts {
             [part] => part.work(instructions, &task, block_rows, 0, of_queries, weights),
             parts => {
                 let results = of_queries.par_chunks_mut(length * p).zip(weights.par_chunks_mut(length));
@@ -190,7 +195,7 @@ impl Directed {
             return None;
         }
         let Some(of_keys) = of_keys else { return Some(losses) };
-        let (first, others) = self.parts.split_first_mut().expect("at least one part");
+        let (first, others) = parts.split_first_mut().expect("at least one part");
         let columns = first.columns.finish();
         others.iter_mut().for_each(|part| part.columns.finish().add_to(columns));
         // What is no longer needed of the logits makes room.
@@ -544,6 +549,7 @@ mod tests {
             (70, 16, 16),
             (130, 16, 16),
             (1100, 4, 5),
+            (2100, 3, 3),
             (4100, 2, 1),
             (9000, 1, 2),
         ] {
