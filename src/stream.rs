@@ -14,13 +14,13 @@ pub struct BatchStream<'a> {
     /// A permutation of the sample indices; every draw undoes its swaps.
     indices: Vec<u32>,
     swaps: Vec<u32>,
-    batch: Vec<f64>,
 }
 
 /// The two views (d x 2N) of all samples, with the noise of step 0.
 pub fn full_batch(data: &Dataset, augmentation: &Augmentation, seed: Seed) -> Vec<f64> {
     let mut views = vec![0.0; 2 * data.samples.len()];
-    augmentation.views(&data.samples, data.dim, &mut seed.generator(Stream::Views, 0), &mut views);
+    views[..data.samples.len()].copy_from_slice(&data.samples);
+    augmentation.views(data.dim, &mut seed.generator(Stream::Views, 0), &mut views);
     views
 }
 
@@ -29,14 +29,7 @@ impl<'a> BatchStream<'a> {
     pub fn new(data: &'a Dataset, augmentation: &'a Augmentation, seed: Seed, size: usize) -> Self {
         let count = data.count();
         assert!(size <= count, "a batch of {size} of {count} samples");
-        BatchStream {
-            data,
-            augmentation,
-            seed,
-            indices: (0..count as u32).collect(),
-            swaps: vec![0; size],
-            batch: vec![0.0; size * data.dim],
-        }
+        BatchStream { data, augmentation, seed, indices: (0..count as u32).collect(), swaps: vec![0; size] }
     }
 
     /// Writes the views (d x 2 size) of the batch of this step.
@@ -63,13 +56,13 @@ impl<'a> BatchStream<'a> {
             *swap = other;
         }
         // In a loop of its own, so that the processor fetches many samples at a time.
-        for (column, &sample) in self.batch.chunks_exact_mut(dim).zip(&self.indices) {
+        for (column, &sample) in out.chunks_exact_mut(dim).zip(&self.indices[..self.swaps.len()]) {
             let first = sample as usize * dim;
             column.copy_from_slice(&self.data.samples[first..first + dim]);
         }
         for (k, &other) in self.swaps.iter().enumerate().rev() {
             self.indices.swap(k, other as usize);
         }
-        self.augmentation.views(&self.batch, dim, noise, out);
+        self.augmentation.views(dim, noise, out);
     }
 }

@@ -83,11 +83,10 @@ fn samples_and_noise_have_the_variances_of_the_plan() {
 fn a_full_covariance_gives_correlated_noise() {
     let factor = Matrix::from_row_slice(2, 2, &[2.0, 0.0, 1.0, 0.5]);
     let augmentation = Augmentation::Additive { noise: Noise::Full(factor), sides: Sides::One };
-    let samples = vec![0.0; 40_000];
     let mut views = vec![0.0; 80_000];
     let seed = contraflow::seed::Seed { seed: 1, repeat: 0 };
     let mut generator = seed.generator(contraflow::seed::Stream::Views, 0);
-    augmentation.views(&samples, 2, &mut generator, &mut views);
+    augmentation.views(2, &mut generator, &mut views);
     let noise = &views[40_000..];
     for (j, k, wanted) in [(0, 0, 4.0), (1, 1, 1.25), (0, 1, 2.0)] {
         let found = moment(noise, 2, j, k);

@@ -180,14 +180,13 @@ impl Augmentation {
         }
     }
 
-    /// Writes the two views (d x 2N) of `samples` (d x N), with fresh noise from `generator`.
-    pub fn views(&self, samples: &[f64], dim: usize, generator: &mut (impl Rng + Clone), out: &mut [f64]) {
-        let (first, second) = out.split_at_mut(samples.len());
-        first.copy_from_slice(samples);
+    /// Makes two views (d x 2N) of the samples (d x N) that their first half holds, with fresh noise from `generator`.
+    pub fn views(&self, dim: usize, generator: &mut (impl Rng + Clone), views: &mut [f64]) {
+        let (first, second) = views.split_at_mut(views.len() / 2);
         match self {
             Augmentation::Given(views) => second.copy_from_slice(views),
             Augmentation::Additive { noise, sides } => {
-                second.copy_from_slice(samples);
+                second.copy_from_slice(first);
                 let mut normals = Normals::new(generator.clone());
                 if *sides == Sides::Two {
                     add_noise(noise, dim, &mut normals, first);

@@ -25,12 +25,7 @@ impl Activation {
     pub(crate) fn apply(self, values: &mut [f64]) {
         match self {
             Activation::Linear => {}
-            Activation::Relu => {
-                for value in values {
-                    // Written so that a NaN stays one.
-                    *value = if *value < 0.0 { 0.0 } else { *value };
-                }
-            }
+            Activation::Relu => relu(values),
             Activation::Tanh => values.iter_mut().for_each(|value| *value = value.tanh()),
         }
     }
@@ -39,16 +34,27 @@ impl Activation {
     pub(crate) fn pull_back(self, outputs: &[f64], gradients: &mut [f64]) {
         match self {
             Activation::Linear => {}
-            Activation::Relu => {
-                for (gradient, output) in gradients.iter_mut().zip(outputs) {
-                    *gradient = if *output > 0.0 { *gradient } else { 0.0 };
-                }
-            }
+            Activation::Relu => pull_back_relu(outputs, gradients),
             Activation::Tanh => {
                 for (gradient, output) in gradients.iter_mut().zip(outputs) {
                     *gradient *= 1.0 - output * output;
                 }
             }
         }
+    }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn relu(values: &mut [f64]) {
+    for value in values {
+        // Written so that a NaN stays one.
+        *value = if *value < 0.0 { 0.0 } else { *value };
+    }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn pull_back_relu(outputs: &[f64], gradients: &mut [f64]) {
+    for (gradient, output) in gradients.iter_mut().zip(outputs) {
+        *gradient = if *output > 0.0 { *gradient } else { 0.0 };
     }
 }

@@ -476,10 +476,7 @@ impl Network {
                     let weights = View::new(&parameters[*offset..end], shape.rows, shape.columns);
                     product(output, Destination::Replace, 1.0, weights, View::new(input, input_width, n));
                     if shape.bias {
-                        let bias = &parameters[end..end + shape.rows];
-                        for column in output.chunks_exact_mut(shape.rows) {
-                            column.iter_mut().zip(bias).for_each(|(value, b)| *value += b);
-                        }
+                        add_to_columns(output, &parameters[end..end + shape.rows]);
                     }
                 }
                 Map::Fixed(matrix) => {
@@ -517,6 +514,14 @@ impl Network {
     /// Width before the stage of this index.
     pub(crate) fn width_before(&self, stage: usize) -> usize {
         self.widths[stage]
+    }
+}
+
+/// Adds `shift` to each of `columns`.
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+pub(crate) fn add_to_columns(columns: &mut [f64], shift: &[f64]) {
+    for column in columns.chunks_exact_mut(shift.len()) {
+        column.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift);
     }
 }
 

@@ -4,7 +4,7 @@
 //! use of: losses are functions of inner products, so that the gradient at an end-to-end matrix W is -W X, and X costs less than the
 //! gradient at all embeddings. Biases are columns of W, for an input of 1. [`referee`] does not know it.
 
-use crate::encoder::{Activations, Map, Network, Output};
+use crate::encoder::{Activations, Map, Network, Output, add_to_columns};
 use crate::loss::{Evaluation, Loss, Reduction, Workspace};
 use crate::matrix::{Destination, Matrix, View, product};
 
@@ -168,9 +168,7 @@ impl Objective {
             let views = View::new(views, d, n);
             product(&mut self.embeddings, Destination::Replace, 1.0, matrix, views);
             if let Some(shift) = shift {
-                for column in self.embeddings.chunks_exact_mut(shift.len()) {
-                    column.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift);
-                }
+                add_to_columns(&mut self.embeddings, shift);
             }
         } else {
             self.network.forward(parameters, views, &mut self.activations);
@@ -219,6 +217,7 @@ impl Objective {
 }
 
 /// Writes the sum of `columns`, each as long as `sum`.
+#[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
 fn add_up_columns(columns: &[f64], sum: &mut [f64]) {
     sum.fill(0.0);
     for column in columns.chunks_exact(sum.len()) {
