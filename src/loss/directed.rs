@@ -9,8 +9,8 @@
 //! with AVX2; 2 p less without sums of keys. A row of which digits cancelled costs that of eight more. Memory: a few times N (d + p),
 //! and [`KEPT`] weights a part.
 
-use super::mutual::{Sums, panels, parts_of};
-use super::pairwise::{CANCELLATION, TERMS_IN_TURN, resize, sum_differences};
+use super::mutual::{Sums, panels};
+use super::pairwise::{CANCELLATION, TERMS_IN_TURN, parts_of, resize, sum_differences};
 use super::softmax::Softmax;
 use super::tile::{
     AddMultiples, CHUNK, LARGEST_LOGIT, LongSums, OwnProducts, Pairs, ROWS, Side, SubtractOwn, Tiled,

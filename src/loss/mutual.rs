@@ -9,7 +9,7 @@
 //! AVX-512, 12 more with AVX2; 2 d + 14 (20) less where it is kept, 2 p less where payloads are summed over columns alone. Memory: a few
 //! times N (d + p), and [`KEPT`] values.
 
-use super::pairwise::TERMS_IN_TURN;
+use super::pairwise::{TERMS_IN_TURN, parts_of};
 use super::tile::{
     CHUNK, LongSums, OwnProducts, Pairs, ROWS, Side, Tiled, add_to_columns, add_to_rows, exclude, for_rows,
     logits,
@@ -126,17 +126,6 @@ struct Part {
     lanes: Tiled,
     /// Kernel values of the first tiles, one tile after the other.
     kept: Tiled,
-}
-
-/// Independent parts of the work on N points: enough for two threads where a gradient takes long enough to tell them, more
-/// where it takes long.
-pub(super) fn parts_of(count: usize) -> usize {
-    match count {
-        0..1024 => 1,
-        1024..4096 => 2,
-        4096..16384 => 4,
-        _ => 8,
-    }
 }
 
 /// Columns that are worked on at a time, `width` chunks of them.

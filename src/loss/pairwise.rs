@@ -4,13 +4,27 @@
 //! With logits l_ij = s q_i·k_j + b_j for j ≠ i and a logit l_ii of its own for the positive pair, the weights are
 //! α_ij = exp(l_ij) / Σ_j exp(l_ij). One pass over blocks of rows computes each exponential once and uses it for
 //! its row and for its column. Cost: N² exponentials and about N² (2 d + 4 p) flops for d dimensions and a payload
-//! of p; memory: N x [`ROWS`] values.
+//! of p; memory: N ([`ROWS`] + p) values a part, of which there are one for N < 1,024 and
+//! eight at most.
 
 use super::square_distance;
 use crate::matrix::{Destination, View, product};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
 /// Terms that are summed in turn. The roundings of n equal terms may add up to n ε/4 of their sum.
 pub(super) const TERMS_IN_TURN: usize = 512;
+
+/// Independent parts of the work on N points: enough for two threads where a gradient takes long enough to tell them, more
+/// where it takes long.
+pub(super) fn parts_of(count: usize) -> usize {
+    match count {
+        0..1024 => 1,
+        1024..4096 => 2,
+        4096..16384 => 4,
+        _ => 8,
+    }
+}
 
 /// Rows of logits held at a time: enough for the matrix products to run near their peak, few enough for the block
 /// to stay in the second-level cache up to N of about two thousand.
@@ -72,15 +86,29 @@ pub(super) struct PairwiseSums {
     pub negative_weight: Vec<f64>,
     /// Σ_{i≠j} α_ij, one a column, where differences are summed.
     pub column_weight: Vec<f64>,
+    /// log Σ_j exp(l_ij), one a row.
+    pub log_totals: Vec<f64>,
+    parts: Vec<Part>,
+}
+
+/// What one of several independent parts of the work, a range of rows, accumulates and needs room for. Parts depend on N alone and are
+/// added in their order, so that the bits do not depend on the number of threads.
+#[derive(Debug, Default)]
+struct Part {
+    columns: Vec<f64>,
+    column_weight: Vec<f64>,
     /// Logits, then weights up to their row's normaliser, of [`ROWS`] rows.
     block: Vec<f64>,
     /// 1 / Σ_j exp(l_ij - largest), one a row of the block.
     normaliser: Vec<f64>,
     /// Column payload of the block's rows times their normalisers.
     scaled: Vec<f64>,
-    /// log Σ_j exp(l_ij), one a row.
-    pub log_totals: Vec<f64>,
+    /// Sums over a block or a piece of a row.
+    recent: Vec<f64>,
 }
+
+/// The results of some rows, in the order of [`PairwiseSums`]: sums, negative weights, log totals.
+type RowResults<'a> = (&'a mut [f64], (&'a mut [f64], &'a mut [f64]));
 
 /// Gives `buffer` this length, without a promise of what it holds.
 pub(super) fn resize(buffer: &mut Vec<f64>, length: usize) {
@@ -99,15 +127,67 @@ impl PairwiseSums {
 
     /// Solves `problem`; returns the sum over rows of log Σ_j exp(l_ij) - l_ii.
     ///
-    /// Allocates only when the shape differs from that of the last call.
+    /// Allocates next to nothing unless the shape differs from that of the last call.
     pub fn compute(&mut self, problem: &Pairwise<'_>) -> f64 {
-        let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
+        let (p, n) = (problem.payload_dim, problem.count);
         self.reset(p, n);
         resize(&mut self.log_totals, n);
+        resize(&mut self.column_weight, n);
+        let length = n.div_ceil(parts_of(n) * ROWS) * ROWS;
+        let shares = n.div_ceil(length);
+        if self.parts.len() < shares {
+            self.parts.resize_with(shares, Part::default);
+        }
+        let parts = &mut self.parts[..shares];
+        // The first part adds to the results themselves.
+        std::mem::swap(&mut self.columns, &mut parts[0].columns);
+        std::mem::swap(&mut self.column_weight, &mut parts[0].column_weight);
+        let loss = match &mut *parts {
+            [part] => {
+                part.work(problem, 0, (&mut self.rows, (&mut self.negative_weight, &mut self.log_totals)))
+            }
+            parts => {
+                let weights =
+                    self.negative_weight.par_chunks_mut(length).zip(self.log_totals.par_chunks_mut(length));
+                let results = self.rows.par_chunks_mut(length * p).zip(weights);
+                let losses: Vec<f64> = parts
+                    .par_iter_mut()
+                    .zip(results)
+                    .enumerate()
+                    .map(|(index, (part, results))| part.work(problem, index * length, results))
+                    .collect();
+                losses.iter().sum()
+            }
+        };
+        let (first, others) = parts.split_first_mut().expect("at least one part");
+        std::mem::swap(&mut self.columns, &mut first.columns);
+        std::mem::swap(&mut self.column_weight, &mut first.column_weight);
+        for part in others {
+            add(&mut self.columns, &part.columns);
+            add(&mut self.column_weight, &part.column_weight);
+        }
+        if problem.column_sum == ColumnSum::Differences {
+            for j in 0..n {
+                for k in j * p..(j + 1) * p {
+                    self.columns[k] -= self.column_weight[j] * problem.column_payload[k];
+                }
+            }
+        }
+        loss
+    }
+}
+
+impl Part {
+    /// Works on the rows from `first_row` on, as many as there are results; returns their loss.
+    fn work(&mut self, problem: &Pairwise<'_>, first_row: usize, results: RowResults<'_>) -> f64 {
+        let (d, p, n) = (problem.dim, problem.payload_dim, problem.count);
+        let (sums, (negative_weight, log_totals)) = results;
+        resize(&mut self.columns, p * n);
         resize(&mut self.column_weight, n);
         resize(&mut self.block, n * ROWS.min(n));
         resize(&mut self.normaliser, ROWS.min(n));
         resize(&mut self.scaled, p * ROWS.min(n));
+        resize(&mut self.recent, p.max(n));
         self.columns.fill(0.0);
         self.column_weight.fill(0.0);
 
@@ -115,9 +195,11 @@ impl PairwiseSums {
         let payload = View::new(problem.row_payload, p, n);
         let tolerated = CANCELLATION * (1.0 + problem.largest_logit);
         let mut loss = 0.0;
-        for first in (0..n).step_by(ROWS) {
-            let rows = ROWS.min(n - first);
-            let range = first * p..(first + rows) * p;
+        let results = sums.chunks_mut(ROWS * p).zip(negative_weight.chunks_mut(ROWS));
+        for (index, ((sums, negative_weight), log_totals)) in
+            results.zip(log_totals.chunks_mut(ROWS)).enumerate()
+        {
+            let (first, rows) = (first_row + index * ROWS, negative_weight.len());
             let block = &mut self.block[..n * rows];
             let queries = View::new(&problem.queries[first * d..(first + rows) * d], d, rows);
             product(block, Destination::Replace, problem.scale, keys, queries);
@@ -142,24 +224,36 @@ impl PairwiseSums {
                 } else {
                     total.ln() + (peak - positive)
                 };
-                self.log_totals[i] = peak + total.ln();
-                self.negative_weight[i] = negatives / total;
+                log_totals[row] = peak + total.ln();
+                negative_weight[row] = negatives / total;
                 self.normaliser[row] = total.recip();
             }
             loss += loss_of_block;
             // The block holds weights up to the normaliser of their row, which is applied to sums instead.
-            product(
-                &mut self.rows[range.clone()],
-                Destination::Replace,
-                1.0,
-                payload,
-                View::new(block, n, rows),
-            );
+            if rows > 1 {
+                product(sums, Destination::Replace, 1.0, payload, View::new(block, n, rows));
+            } else {
+                // A product with one column adds all its terms in turn.
+                sums.fill(0.0);
+                let pieces = problem.row_payload.chunks(p * TERMS_IN_TURN).zip(block.chunks(TERMS_IN_TURN));
+                for (payload, weights) in pieces {
+                    let payload = View::new(payload, p, weights.len());
+                    let of_piece = &mut self.recent[..p];
+                    product(
+                        of_piece,
+                        Destination::Replace,
+                        1.0,
+                        payload,
+                        View::new(weights, weights.len(), 1),
+                    );
+                    add(sums, of_piece);
+                }
+            }
             for row in 0..rows {
                 let i = first + row;
-                let (weight, normaliser) = (self.negative_weight[i], self.normaliser[row]);
+                let (weight, normaliser) = (negative_weight[row], self.normaliser[row]);
                 let own = &problem.row_payload[i * p..(i + 1) * p];
-                let sum = &mut self.rows[i * p..(i + 1) * p];
+                let sum = &mut sums[row * p..(row + 1) * p];
                 sum.iter_mut().for_each(|sum| *sum *= normaliser);
                 let weights = &block[row * n..(row + 1) * n];
                 let cancelled = subtract_own(sum, own, weight, tolerated);
@@ -171,23 +265,36 @@ impl PairwiseSums {
                     *to = normaliser * from;
                 }
             }
-            let columns = View::new(&self.scaled[..p * rows], p, rows);
-            let block = View::new(&self.block[..n * rows], n, rows);
-            product(&mut self.columns, Destination::Add, 1.0, columns, block.transpose());
-            if problem.column_sum == ColumnSum::Differences {
-                let normalisers = View::new(&self.normaliser[..rows], 1, rows);
-                product(&mut self.column_weight, Destination::Add, 1.0, normalisers, block.transpose());
+            if p > 1 {
+                let columns = View::new(&self.scaled[..p * rows], p, rows);
+                let block = View::new(block, n, rows);
+                product(&mut self.columns, Destination::Add, 1.0, columns, block.transpose());
+            } else {
+                add_weighted(&mut self.columns, block, &self.scaled[..rows], &mut self.recent[..n]);
             }
-        }
-        if problem.column_sum == ColumnSum::Differences {
-            for j in 0..n {
-                for k in j * p..(j + 1) * p {
-                    self.columns[k] -= self.column_weight[j] * problem.column_payload[k];
-                }
+            if problem.column_sum == ColumnSum::Differences {
+                add_weighted(&mut self.column_weight, block, &self.normaliser[..rows], &mut self.recent[..n]);
             }
         }
         loss
     }
+}
+
+/// Adds the columns of `block`, as many as there are factors, times these to `sums`, by way of `recent`: a product with one row would
+/// add the terms of all blocks in turn.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+fn add_weighted(sums: &mut [f64], block: &[f64], factors: &[f64], recent: &mut [f64]) {
+    recent.fill(0.0);
+    for (column, factor) in block.chunks_exact(sums.len()).zip(factors) {
+        recent.iter_mut().zip(column).for_each(|(recent, value)| *recent += factor * value);
+    }
+    add(sums, recent);
+}
+
+/// sums += values.
+#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
+pub(super) fn add(sums: &mut [f64], values: &[f64]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// Subtracts `weight` times `own`; says whether a coordinate lost more digits than the weights have, where `tolerated` is the
@@ -293,20 +400,24 @@ fn maximum_of_sum(values: &mut [f64], addend: &[f64]) -> f64 {
 #[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn exponentiate(values: &mut [f64], peak: f64) -> f64 {
     const LANES: usize = 8;
-    let mut lanes = [0.0; LANES];
-    let mut chunks = values.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *value = exp(*value - peak);
-            *lane += *value;
+    let mut total = 0.0;
+    for values in values.chunks_mut(LANES * TERMS_IN_TURN / 2) {
+        let mut lanes = [0.0; LANES];
+        let mut chunks = values.chunks_exact_mut(LANES);
+        for chunk in &mut chunks {
+            for (lane, value) in lanes.iter_mut().zip(chunk) {
+                *value = exp(*value - peak);
+                *lane += *value;
+            }
         }
+        let mut sum: f64 = lanes.iter().sum();
+        for value in chunks.into_remainder() {
+            *value = exp(*value - peak);
+            sum += *value;
+        }
+        total += sum;
     }
-    let mut sum = lanes.iter().sum();
-    for value in chunks.into_remainder() {
-        *value = exp(*value - peak);
-        sum += *value;
-    }
-    sum
+    total
 }
 
 /// exp(y) for y ≤ 700, in a form that loops over many y are vectorised with.
@@ -354,7 +465,123 @@ pub(super) fn exp(y: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hard_case_points;
     use super::*;
+
+    #[test]
+    fn sums_are_those_of_plain_loops_and_their_bits_do_not_depend_on_the_number_of_threads() {
+        let mut used = PairwiseSums::default();
+        // The last has fewer parts than the one before.
+        for (n, d, p) in [(5, 2, 1), (65, 3, 2), (1100, 2, 3), (4097, 1, 2), (1025, 2, 1)] {
+            let (queries, keys) = (hard_case_points(d, n, 1), hard_case_points(d, n, 2));
+            let (rows, columns) = (hard_case_points(p, n, 3), hard_case_points(p, n, 4));
+            let logit =
+                |i: usize, j: usize| -> f64 { (0..d).map(|k| queries[i * d + k] * keys[j * d + k]).sum() };
+            let positive_logits: Vec<f64> = (0..n).map(|i| logit(i, i)).collect();
+            let largest_logit =
+                positive_logits.iter().fold(0.0, |largest: f64, logit| largest.max(logit.abs()));
+            for column_sum in [ColumnSum::Differences, ColumnSum::Plain] {
+                let problem = Pairwise {
+                    dim: d,
+                    payload_dim: p,
+                    count: n,
+                    queries: &queries,
+                    keys: &keys,
+                    scale: 1.0,
+                    key_bias: None,
+                    largest_logit,
+                    positive_logits: &positive_logits,
+                    row_payload: &rows,
+                    column_payload: &columns,
+                    original_payload: &rows,
+                    column_sum,
+                };
+                let mut run = |threads: usize| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let loss = pool.install(|| used.compute(&problem));
+                    let sums =
+                        [&used.rows, &used.columns, &used.log_totals, &used.negative_weight].map(Vec::clone);
+                    (loss, sums)
+                };
+                let found = run(1);
+                assert_eq!(found, run(3), "{n} points: bits depend on threads");
+                let (loss, [of_rows, of_columns, log_totals, negative_weight]) = found;
+
+                let (mut expected_loss, mut largest) = (0.0, 0.0_f64);
+                let (mut expected_rows, mut expected_columns) = (vec![0.0; n * p], vec![0.0; n * p]);
+                let mut terms = [vec![0.0; n * p], vec![0.0; n * p]];
+                for i in 0..n {
+                    let logits: Vec<f64> = (0..n).map(|j| logit(i, j)).collect();
+                    largest = logits.iter().fold(largest, |largest, logit| largest.max(logit.abs()));
+                    let peak = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let log_total = peak + logits.iter().map(|logit| (logit - peak).exp()).sum::<f64>().ln();
+                    assert!((log_totals[i] - log_total).abs() <= 1e-12 * (1.0 + log_total.abs()));
+                    let others = (0..n).filter(|&j| j != i);
+                    let negative: f64 = others.map(|j| (logits[j] - log_total).exp()).sum();
+                    assert!((negative_weight[i] - negative).abs() <= 1e-11 * negative);
+                    expected_loss += log_total - positive_logits[i];
+                    for j in (0..n).filter(|&j| j != i) {
+                        let weight = (logits[j] - log_total).exp();
+                        for k in 0..p {
+                            let (row, column) = (i * p + k, j * p + k);
+                            expected_rows[row] += weight * (rows[column] - rows[row]);
+                            terms[0][row] += weight * (rows[column].abs() + rows[row].abs());
+                            let own = if column_sum == ColumnSum::Plain { 0.0 } else { columns[column] };
+                            expected_columns[column] += weight * (columns[row] - own);
+                            terms[1][column] += weight * (columns[row].abs() + own.abs());
+                        }
+                    }
+                }
+                let relative = 100.0 * f64::EPSILON * (1.0 + largest);
+                assert!((loss - expected_loss).abs() <= relative * n as f64, "{n} points");
+                let sums = [(&of_rows, &expected_rows), (&of_columns, &expected_columns)];
+                for ((found, expected), terms) in sums.into_iter().zip(&terms) {
+                    for ((found, expected), terms) in found.iter().zip(expected).zip(terms) {
+                        let error = (found - expected).abs();
+                        assert!(error <= relative * terms, "{n} points, {column_sum:?}: {error:e}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_equal_terms_keep_their_digits() {
+        // One more than whole blocks; all logits are -c against a positive pair of 0, so that every sum is of equal terms.
+        for (n, p) in [(4097, 1), (16385, 1), (16385, 2)] {
+            let (c, payload) = (0.1, vec![1.0 / 3.0; n * p]);
+            let (points, key_bias) = (vec![0.0; n], vec![-c; n]);
+            let mut sums = PairwiseSums::default();
+            sums.compute(&Pairwise {
+                dim: 1,
+                payload_dim: p,
+                count: n,
+                queries: &points,
+                keys: &points,
+                scale: 1.0,
+                key_bias: Some(&key_bias),
+                largest_logit: c,
+                positive_logits: &points,
+                row_payload: &payload,
+                column_payload: &payload,
+                original_payload: &payload,
+                column_sum: ColumnSum::Plain,
+            });
+            let negative = (n - 1) as f64 * (-c).exp();
+            let alpha = (-c).exp() / (1.0 + negative);
+            let allowed = 100.0 * f64::EPSILON * (1.0 + c);
+            let near = |found: f64, expected: f64| (found / expected - 1.0).abs() <= allowed;
+            assert!(sums.negative_weight.iter().all(|&found| near(found, negative / (1.0 + negative))));
+            let expected = (n - 1) as f64 * alpha / 3.0;
+            assert!(
+                sums.columns.iter().all(|&found| near(found, expected)),
+                "{n}, {p}: {}",
+                sums.columns[0] / expected - 1.0
+            );
+            // Rows are differences of equal payloads.
+            assert!(sums.rows.iter().all(|found| found.abs() <= allowed * expected));
+        }
+    }
 
     #[test]
     fn the_exponential_is_within_two_units_in_the_last_place_down_to_underflow() {

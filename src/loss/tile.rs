@@ -1,7 +1,7 @@
 //! What the fast kernels share: points in tiles of 32, and logits of a tile of 4 rows x 8 or 32 columns that never leave its
 //! registers.
 
-use super::pairwise::{resize, subtract_own};
+use super::pairwise::{add, resize, subtract_own};
 use super::vectors::{
     Instructions, Kernel, SIDE, Vectors, load, load_all, store, store_all, transpose_block,
 };
@@ -171,12 +171,6 @@ impl LongSums {
         debug_assert!(!self.has_earlier);
         &self.recent
     }
-}
-
-/// sums += values.
-#[multiversion::multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn add(sums: &mut [f64], values: &[f64]) {
-    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 /// Writes `factor` times the transpose of columns of `dim` values, each column with one value in every `stride` of `out`.
