@@ -91,7 +91,7 @@ pub struct Evaluation {
     pub shorter_than_floor: usize,
 }
 
-/// Memory that evaluations share. Nothing is allocated while the shapes stay the same.
+/// Memory that evaluations share. While the shapes stay the same nothing is allocated but, from N = 1,024 on, a number a part of the work.
 #[derive(Debug, Default)]
 pub struct Workspace {
     sums: pairwise::PairwiseSums,

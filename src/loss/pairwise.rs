@@ -127,7 +127,7 @@ impl PairwiseSums {
 
     /// Solves `problem`; returns the sum over rows of log Σ_j exp(l_ij) - l_ii.
     ///
-    /// Allocates next to nothing unless the shape differs from that of the last call.
+    /// Where the shape is that of the last call it allocates no more than a number a part.
     pub fn compute(&mut self, problem: &Pairwise<'_>) -> f64 {
         let (p, n) = (problem.payload_dim, problem.count);
         self.reset(p, n);
